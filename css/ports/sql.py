@@ -1,0 +1,93 @@
+"""The SQL port: `confinfo`, `ttemplateinfo`, `ap_domain`, one logical database for all platforms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from zope.interface import Interface
+
+
+class SqlError(Exception):
+    """The database is away, or did not answer in time: the outcome is unknown, and trying again is safe."""
+
+
+class SqlRefused(Exception):
+    """The database answered and refused: trying again would not help (a constraint, a value too long …)."""
+
+
+class ConfinfoRow(msgspec.Struct, frozen=True):
+    """One row of `confinfo`: a conference from its first `ongoing` to its end. Times: seconds since the epoch."""
+
+    e164: str
+    confname: str
+    password: str
+    moid: str
+    srcplatformmoid: str
+    platformmoid: str
+    ip: str
+    begintime: int
+    endtime: int
+
+
+class RowWrite(msgspec.Struct, frozen=True):
+    """A write of one conference's row. It applies only if (`epoch`, `version`) exceeds that of the last one applied."""
+
+    e164: str
+    epoch: int
+    version: int
+    row: ConfinfoRow | None = None
+    """None: delete the row."""
+
+
+class TemplateRow(msgspec.Struct, frozen=True):
+    """One row of `ttemplateinfo`; `content` is JSON text."""
+
+    e164: str
+    moid: str
+    platformmoid: str
+    name: str
+    content: str
+
+
+class DomainRow(msgspec.Struct, frozen=True):
+    """One row of `ap_domain`; `level`: 0 user, 1 platform, 2 service; flags 0 or 1."""
+
+    moid: str
+    level: int
+    uplevelmoid: str = ""
+    name: str = ""
+    used: int = 1
+    enableh265: int = 0
+    enablehdmeeting: int = 0
+
+
+class IConferenceDatabase(Interface):
+    """The SQL database. Methods fail with `SqlError` (try again) or `SqlRefused` (do not)."""
+
+    async def prepare() -> None:
+        """Connect; create missing tables and bring older ones of ours to the present version."""
+
+    async def apply(writes: Sequence[RowWrite]) -> None:
+        """Apply writes in order, in one transaction; each exactly once in effect however often it is given."""
+
+    async def domains() -> list[DomainRow]:
+        """All of `ap_domain`."""
+
+    async def confinfo(e164: str) -> ConfinfoRow | None:
+        """One open row."""
+
+    async def confinfo_page(srcplatformmoid: str, after: str, limit: int) -> list[ConfinfoRow]:
+        """Open rows of one source platform with `e164` > `after`, ordered by it, at most `limit`."""
+
+    async def template(e164: str) -> TemplateRow | None:
+        """One public template."""
+
+    async def put_template(row: TemplateRow) -> None:
+        """Insert or replace a public template."""
+
+    async def delete_template(e164: str) -> None:
+        """Delete a public template; a missing one is fine."""
+
+    async def close() -> None:
+        """Give connections back; commands under way are finished first."""

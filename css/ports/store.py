@@ -1,0 +1,284 @@
+"""The conference-store port: one platform's Redis. One commit primitive serves every step of every conference.
+
+Names of sets and indexes are given without prefix; the Redis adapter keeps them below `css/`. All times are integer
+milliseconds of the *store's* clock since the epoch unless said otherwise; all values in hashes are text. Epochs travel
+as text: 2^53 does not survive Lua's number formatting.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+import msgspec
+from zope.interface import Attribute, Interface
+
+Fields = dict[str, str]
+
+
+class StoreError(Exception):
+    """The store did not answer, or answered with an error: whether the command was executed is unknown."""
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """A member to put in a set of bounded size (a licence). A member that is already there needs no place."""
+
+    set_name: str
+    member: str
+    limit_key: str
+    """Full Redis key of the hash that holds the limit, e.g. `domain/<moid>/license`."""
+    limit_field: str
+    """Its field; if the key exists and the field is missing or empty there is no limit."""
+    required: bool
+    """What it means that `limit_key` is missing: True: refused, False: no limit."""
+
+
+class RequestWrite(msgspec.Struct, frozen=True):
+    """The memory of one request (`css/req/<key>`), by which its repetition is known."""
+
+    key: str
+    value: bytes
+    """Empty: pending. Else the answer, in the caller's own encoding."""
+    ttl_seconds: int
+    only_new: bool = False
+    """Refuse the whole commit with `DUPLICATE` if the key exists already."""
+
+
+class Tombstone(msgspec.Struct, frozen=True):
+    """What is kept of an ended conference, in `css/ended/<e164>`: fields `epoch`, `reason`, `time` and any others."""
+
+    fields: Fields
+    ttl_seconds: int
+
+
+class OutboxEntry(msgspec.Struct, frozen=True):
+    """Effects that must follow a commit, kept until `clear_outbox` says that they are done.
+
+    Entries of one (platform, lane, e164) are ordered by (epoch, version): the first numbers of `mark`.
+    """
+
+    platform: str
+    """Moid of the platform whose instances carry it out."""
+    lane: str
+    """Which of its receivers: a lane is emptied independently of the others."""
+    mark: str
+    """`<epoch>.<version>` of the commit; unique within (platform, lane, e164)."""
+    data: bytes
+    due_ms: int
+    """When a sweep may take it: before that, whoever committed carries it out."""
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one step writes to one store. It happens whole or not at all."""
+
+    e164: str
+    expected: tuple[str, int] | None = None
+    """(`first_epoch`, `version`) of the record that the step was decided on; None: there must be no record."""
+    touch_record: bool = True
+    """False: the record is neither checked nor changed, `expected` and all record parts are ignored (effects,
+    requests, indexes, reservations and guards still count)."""
+    set_fields: Fields = {}
+    """Fields of `confex/<e164>` to set. On success the store sets `version` itself: 1, or the expected one plus 1."""
+    drop_fields: tuple[str, ...] = ()
+    delete_record: bool = False
+    """Delete `confex/<e164>` and `conf/<e164>`."""
+    set_conf: Fields | None = None
+    """Fields of `conf/<e164>` to set; None: leave it."""
+    index_add: dict[str, int] = {}
+    """Index name -> score; the member is always the e164. Indexes are sorted sets."""
+    index_drop: tuple[str, ...] = ()
+    reserve: tuple[Reservation, ...] = ()
+    unreserve: tuple[tuple[str, str], ...] = ()
+    """(set name, member) to give back; missing ones are fine."""
+    request: RequestWrite | None = None
+    tombstone: Tombstone | None = None
+    above_tombstone: str = ""
+    """An epoch: the commit is refused with `OLD_EPOCH` unless it exceeds the tombstone's, if there is one."""
+    guards: tuple[tuple[str, str], ...] = ()
+    """(full key, value): each must be a string key with that value, or missing where the value is empty."""
+    outbox: tuple[OutboxEntry, ...] = ()
+    cleared: tuple[tuple[str, str, str], ...] = ()
+    """(platform, lane, mark) of earlier entries of this number that have been carried out: forgotten in the same step,
+    before `waiting` is answered (saves a `clear_outbox` on the hot path)."""
+
+
+class Loaded(msgspec.Struct):
+    """All that a store knows of one number."""
+
+    record: Fields
+    """`confex/<e164>`; empty: no record."""
+    conf: Fields
+    tombstone: Fields
+    request: bytes | None = None
+    """The remembered request that was asked for: None: unknown, empty: pending, else its answer."""
+
+
+class Outcome(enum.Enum):
+    """What became of a commit."""
+
+    DONE = "done"
+    CONFLICT = "conflict"
+    DUPLICATE = "duplicate"
+    LIMIT = "limit"
+    GUARD = "guard"
+    OLD_EPOCH = "old_epoch"
+
+
+class CommitResult(msgspec.Struct):
+    """`loaded` is given for every outcome but DONE and GUARD (with the request of the commit, if it had one).
+
+    Checks are made in this order: DUPLICATE, GUARD, CONFLICT, OLD_EPOCH, LIMIT.
+    """
+
+    outcome: Outcome
+    loaded: Loaded | None = None
+    detail: str = ""
+    """LIMIT: the set's name; GUARD: the key."""
+    waiting: tuple[str, ...] = ()
+    """DONE: lanes of this commit's outbox entries in which *earlier* entries of the number still wait: these entries
+    may not be carried out before those."""
+
+
+class OutboxBatch(msgspec.Struct):
+    """The waiting effects of one number in one lane, in order."""
+
+    e164: str
+    entries: list[tuple[str, bytes]]
+    """(mark, data)"""
+
+
+class IConferenceStore(Interface):
+    """One platform's Redis. Every method fails with `StoreError` when it does not answer in time or answers an error."""
+
+    platform = Attribute("Moid of the platform whose store this is.")
+    available = Attribute("True while the link to it is up.")
+
+    async def load(e164: str, request_key: str = "") -> Loaded:
+        """Read all that is known of a number, in one atomic step."""
+
+    async def commit(commit: Commit) -> CommitResult:
+        """Write one step, all or nothing. After a `StoreError` the outcome is unknown: load, and decide again."""
+
+    async def claim_due(index: str, lease_ms: int, limit: int) -> list[str]:
+        """Numbers in a sorted set whose score is at or below the store's now, oldest first, at most `limit`.
+
+        Each is claimed: its score becomes now + `lease_ms`, so that no other instance takes it meanwhile.
+        """
+
+    async def page_index(index: str, cursor: str, limit: int) -> tuple[list[str], str]:
+        """Members of an index, paged; begin with an empty cursor, end when the returned cursor is empty.
+
+        A member that is there throughout is seen at least once. Each page costs in proportion to `limit`.
+        """
+
+    async def index_size(index: str) -> int:
+        """@return: how many members an index, or a set of reservations, has."""
+
+    async def take_outbox(platform: str, lane: str, lease_ms: int, limit: int) -> list[OutboxBatch]:
+        """Claim at most `limit` numbers with due entries in a lane, oldest first, each with all its entries in order.
+
+        A claimed number becomes due again after `lease_ms`.
+        """
+
+    async def clear_outbox(platform: str, lane: str, done: Sequence[tuple[str, str]]) -> None:
+        """Forget entries, as (e164, mark), that have been carried out. Unknown ones are fine."""
+
+    async def outbox_lanes(platform: str) -> list[str]:
+        """@return: lanes of a platform in which anything waits."""
+
+    async def read_hash(key: str) -> Fields:
+        """Read one of the public hashes (`domain/<moid>/info`, …) by its full key; empty if missing."""
+
+    async def read_hashes(prefix: str, suffix: str) -> dict[str, Fields]:
+        """All hashes whose full key begins and ends so, by key; scanned in pages. For domains and licences only."""
+
+    async def write_hashes(
+        hashes: dict[str, Fields | None], bump: str = "", outbox: tuple[OutboxEntry, ...] = ()
+    ) -> None:
+        """Replace public hashes by full key (None: delete), atomically; then increment the string key `bump`.
+
+        Given outbox entries (their number is the empty e164) are appended in the same step.
+        """
+
+    async def read_string(key: str) -> str:
+        """@return: a string key of CSS's own by its full name, e.g. `css/domains/generation`; empty if missing."""
+
+    async def now_ms() -> int:
+        """@return: the store's clock, milliseconds since the epoch."""
+
+
+class Booking(msgspec.Struct, frozen=True):
+    """A place on an MCU that `IMcuLoads.book` has taken."""
+
+    ip: str
+    roommoid: str
+    """The room that the host last reported, else empty."""
+
+
+class McuSeen(msgspec.Struct, frozen=True):
+    """A sign of life of one MCU process. `time_ms` 0: it has disconnected."""
+
+    ip: str
+    pid: str
+    time_ms: int
+    roommoid: str = ""
+    """Empty: unknown, keep what is known."""
+
+
+class IPlatformState(Interface):
+    """What all instances of one platform share in its *own* Redis: MCUs, their load, rooms, instance slots.
+
+    Every method fails with `StoreError` like those of `IConferenceStore`. Times are milliseconds of this store's clock.
+    """
+
+    async def book(
+        token: str, candidates: Sequence[str], default_room: str, silent_before_ms: int, lease_ms: int
+    ) -> Booking | None:
+        """Choose the least loaded of `candidates` (ties: the first, so hand them over shuffled) and book it, atomically.
+
+        Left out are hosts that are drained, whose room (`default_room` if they never reported one) is abnormal, or
+        all of whose known processes are disconnected or last seen before `silent_before_ms`; a host never heard of is
+        in. Load is the number of tokens booked on the host plus its penalty. The booking is checked once by
+        `claim_bookings`, after `lease_ms`. A token that is already booked keeps its place: that booking is returned.
+        """
+
+    async def unbook(bookings: Sequence[tuple[str, str]]) -> None:
+        """Drop (ip, token) bookings. Unknown ones are fine."""
+
+    async def claim_bookings(lease_ms: int, limit: int) -> list[tuple[str, str]]:
+        """(ip, token) of bookings whose lease has run out, claimed for another lease. Follow with `settle_bookings` or
+        `unbook`."""
+
+    async def settle_bookings(bookings: Sequence[tuple[str, str]]) -> None:
+        """These (ip, token) bookings belong to a record: keep their load, look at them no more."""
+
+    async def loads(ips: Sequence[str]) -> dict[str, int]:
+        """Booked tokens per host, penalties left out."""
+
+    async def penalise(ip: str, weight: int, seconds: int) -> None:
+        """Add phantom load to a host, which decays linearly to nothing in `seconds` from now; what is left of an
+        earlier one is added."""
+
+    async def note_seen(seen: Sequence[McuSeen]) -> None:
+        """Record signs of life, in one step."""
+
+    async def abnormal_rooms() -> set[str]:
+        """@return: moids of the rooms that are abnormal."""
+
+    async def set_room(roommoid: str, abnormal: bool, seq: int = -1) -> bool:
+        """Record a room's state. With a `seq` >= 0, one not above the last known of the room is ignored.
+
+        @return: whether the state changed.
+        """
+
+    async def replace_rooms(abnormal: Sequence[str]) -> None:
+        """The abnormal rooms are exactly these."""
+
+    async def claim_slot(owner: str, lease_ms: int) -> int:
+        """Claim, or renew, this instance's slot, 0 to 1023; the same owner gets the same one while its lease lasts.
+
+        @raise StoreError: also when all 1,024 are taken.
+        """
+
+    async def release_slot(owner: str) -> None:
+        """Give the slot back."""
