@@ -1,0 +1,146 @@
+"""What a consumer does with its deliveries, whatever broker they come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from random import Random
+from typing import Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from css.adapters.handling import run_handler
+from css.ports.bus import BadMessage, Delivery, Handler, IConsumer
+
+T = TypeVar("T")
+
+GIVE_BACK_AFTER_SECONDS = (0.5, 1.5)
+"""A delivery whose handler failed goes back after a pause between these; at once, it would come back at once."""
+
+
+@implementer(IConsumer)
+class Consumer(ABC, Generic[T]):
+    """Hands deliveries to a handler, at most `prefetch` at a time, and settles each by its token.
+
+    A token says what to settle and on which link; settling on a link that is gone does nothing.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: IReactorTime, random: Random, queue: str, handler: Handler, prefetch: int) -> None:
+        self.queue = queue
+        self.prefetch = prefetch
+        self.in_flight = 0
+        self.cancelled = False
+        self._reactor = reactor
+        self._random = random
+        self._handler = handler
+        self._waiting: deque[tuple[Delivery, T]] = deque()
+        self._paused: dict[T, IDelayedCall] = {}
+        self._going_on = False
+        self._told = False
+        self._drained: list[Deferred[None]] = []
+
+    @abstractmethod
+    def acknowledge(self, token: T) -> None:
+        """Tell the broker that a delivery is done."""
+
+    @abstractmethod
+    def give_back(self, token: T) -> None:
+        """Tell the broker to deliver it again."""
+
+    @abstractmethod
+    def tell_cancelled(self) -> None:
+        """Ask the broker to send no more; `told` is to be called once it has agreed or its link is gone."""
+
+    def take(self, delivery: Delivery, token: T) -> None:
+        """A delivery has come."""
+        if self.cancelled:
+            self.give_back(token)
+        elif self.in_flight >= self.prefetch:
+            # Handlers of a link that was lost are still busy: the new link's deliveries have to wait for them.
+            self._waiting.append((delivery, token))
+        else:
+            self.in_flight += 1
+            run_handler(self._handler, delivery, self._done, token)
+
+    def link_lost(self) -> None:
+        """What has not been handed over yet comes back by itself."""
+        self._waiting.clear()
+        for call in self._paused.values():
+            call.cancel()
+        self._paused.clear()
+        if self.cancelled:
+            self.told()
+
+    def cancel(self) -> Deferred[None]:
+        """See `IConsumer.cancel`."""
+        drained: Deferred[None] = Deferred()
+        self._drained.append(drained)
+        if not self.cancelled:
+            self.cancelled = True
+            self._give_all_back()
+            self.tell_cancelled()
+        self._check_drained()
+        return drained
+
+    def told(self) -> None:
+        """The broker sends nothing any more."""
+        self._told = True
+        self._check_drained()
+
+    def _done(self, error: Exception | None, token: T) -> None:
+        self.in_flight -= 1
+        if error is None:
+            self.acknowledge(token)
+        elif isinstance(error, BadMessage):
+            self.log.warn("Message from {queue} dropped: {error}", queue=self.queue, error=error)
+            self.acknowledge(token)
+        else:
+            self._pause(error, token)
+        if self._waiting:
+            self._go_on()
+        if self.cancelled:
+            self._check_drained()
+
+    def _pause(self, error: Exception, token: T) -> None:
+        failure = Failure(error)  # type: ignore[no-untyped-call]
+        self.log.failure("Handler of {queue} failed, its message goes back", failure, queue=self.queue)
+        if self.cancelled:
+            self.give_back(token)
+        else:
+            delay = self._random.uniform(*GIVE_BACK_AFTER_SECONDS)
+            self._paused[token] = self._reactor.callLater(delay, self._pause_over, token)
+
+    def _pause_over(self, token: T) -> None:
+        del self._paused[token]
+        self.give_back(token)
+
+    def _go_on(self) -> None:
+        if self._going_on:
+            return
+        self._going_on = True
+        while self._waiting and self.in_flight < self.prefetch:
+            self.take(*self._waiting.popleft())
+        self._going_on = False
+
+    def _give_all_back(self) -> None:
+        waiting = list(self._waiting)
+        paused = list(self._paused.items())
+        self._waiting.clear()
+        self._paused.clear()
+        for token, call in paused:
+            call.cancel()
+            self.give_back(token)
+        for _, token in waiting:
+            self.give_back(token)
+
+    def _check_drained(self) -> None:
+        if self._told and self.in_flight == 0:
+            drained, self._drained = self._drained, []
+            for deferred in drained:
+                deferred.callback(None)
