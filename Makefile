@@ -1,0 +1,51 @@
+# CSS: `make setup`, `make run`, `make test`, `make lint`, `make bench`, `make soak`. See README.md.
+SHELL := /bin/bash
+PY := .venv/bin/python
+STAMP := .venv/.complete
+
+ifdef DEMO_SECONDS
+export DEMO_SECONDS
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint format bench soak lock clean
+
+help:  ## say what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP)  ## make .venv with all that is needed, twistd included (quick when nothing has changed)
+
+$(STAMP): requirements/dev.txt setup.py pyproject.toml tools/setup.sh
+	@tools/setup.sh
+	@touch $@
+
+run: setup  ## run the embedded demo (DEMO_SECONDS=20 ends by itself), or CSS itself with CONFIG=path
+ifdef CONFIG
+	@.venv/bin/twistd -n --pidfile= css --config $(CONFIG)
+else
+	@$(PY) -m css.demo
+endif
+
+test: setup lint  ## lint, then all tests on private servers (TESTS="tests.domain" for some of them)
+	@$(PY) -m tests.runner $(TESTS)
+
+lint: setup  ## ruff and mypy
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+format: setup  ## let ruff rewrite what it can
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+bench: setup  ## benchmarks on private real servers
+	@$(PY) -m benchmarks
+
+soak: setup  ## the long tests, with the literal figures
+	@$(PY) -m tests.soak
+
+lock: setup  ## pin the dependencies anew
+	@tools/lock.sh
+
+clean:  ## remove what was made, except data in var/
+	@rm -rf .venv build *.egg-info .mypy_cache .ruff_cache _trial_temp*
