@@ -16,6 +16,22 @@ class SqlRefused(Exception):
     """The database answered and refused: trying again would not help (a constraint, a value too long …)."""
 
 
+TEXT_LIMITS = {
+    "e164": 32,
+    "confname": 255,
+    "password": 128,
+    "moid": 64,
+    "srcplatformmoid": 64,
+    "platformmoid": 64,
+    "uplevelmoid": 64,
+    "ip": 64,
+    "name": 255,
+    "content": 1024 * 1024,
+}
+"""Longest text, in characters, that any implementation takes per column; a longer one is `SqlRefused`. A table that
+others made may take less."""
+
+
 class ConfinfoRow(msgspec.Struct, frozen=True):
     """One row of `confinfo`: a conference from its first `ongoing` to its end. Times: seconds since the epoch."""
 
@@ -69,7 +85,17 @@ class IConferenceDatabase(Interface):
         """Connect; create missing tables and bring older ones of ours to the present version."""
 
     async def apply(writes: Sequence[RowWrite]) -> None:
-        """Apply writes in order, in one transaction; each exactly once in effect however often it is given."""
+        """Apply writes in order, in one transaction; each exactly once in effect however often it is given.
+
+        `SqlRefused` refuses the whole batch: nothing of it is applied; give the writes one by one to find the bad one.
+        """
+
+    async def prune(older_than_seconds: int, limit: int) -> int:
+        """Forget the order (`epoch`, `version`) of at most `limit` conferences that have no row any more and were last
+        written longer ago than that, by the database's clock.
+
+        @return: how many were forgotten; call again while it is `limit`.
+        """
 
     async def domains() -> list[DomainRow]:
         """All of `ap_domain`."""

@@ -1,0 +1,95 @@
+"""A database in memory with the contract of the real one, and verbs to make it fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from zope.interface import implementer
+
+from css.adapters.sql.rows import check_row, newest_writes
+from css.ports.sql import ConfinfoRow, DomainRow, IConferenceDatabase, RowWrite, SqlError, TemplateRow
+
+
+@implementer(IConferenceDatabase)
+class MemoryDatabase:
+    """Verbs for tests and simulations: `fail()`, `recover()`, and the tables themselves, to look at and to fill.
+
+    @param seconds: the database's clock, e.g. `clock.seconds`.
+    """
+
+    def __init__(self, seconds: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._failing = False
+        self._closed = False
+        self._versions: dict[str, tuple[int, int, float]] = {}
+        self.rows: dict[str, ConfinfoRow] = {}
+        self.templates: dict[str, TemplateRow] = {}
+        self.domain_rows: dict[str, DomainRow] = {}
+
+    def fail(self) -> None:
+        """From now on every method fails with `SqlError`, having done nothing."""
+        self._failing = True
+
+    def recover(self) -> None:
+        """Undo `fail`."""
+        self._failing = False
+
+    async def prepare(self) -> None:
+        self._answer()
+
+    async def apply(self, writes: Sequence[RowWrite]) -> None:
+        newest = newest_writes(writes)
+        self._answer()
+        for write in newest:
+            epoch, version, _ = self._versions.get(write.e164, (-1, -1, 0))
+            if (write.epoch, write.version) <= (epoch, version):
+                continue
+            self._versions[write.e164] = (write.epoch, write.version, self._seconds())
+            if write.row is None:
+                self.rows.pop(write.e164, None)
+            else:
+                self.rows[write.e164] = write.row
+
+    async def prune(self, older_than_seconds: int, limit: int) -> int:
+        self._answer()
+        cutoff = self._seconds() - older_than_seconds
+        oldest = sorted(self._versions.items(), key=lambda item: item[1][2])
+        stale = [e164 for e164, (_, _, changed) in oldest if changed <= cutoff and e164 not in self.rows]
+        for e164 in stale[:limit]:
+            del self._versions[e164]
+        return len(stale[:limit])
+
+    async def domains(self) -> list[DomainRow]:
+        self._answer()
+        return list(self.domain_rows.values())
+
+    async def confinfo(self, e164: str) -> ConfinfoRow | None:
+        self._answer()
+        return self.rows.get(e164)
+
+    async def confinfo_page(self, srcplatformmoid: str, after: str, limit: int) -> list[ConfinfoRow]:
+        self._answer()
+        found = (row for e164, row in sorted(self.rows.items()) if e164 > after)
+        return [row for row in found if row.srcplatformmoid == srcplatformmoid][:limit]
+
+    async def template(self, e164: str) -> TemplateRow | None:
+        self._answer()
+        return self.templates.get(e164)
+
+    async def put_template(self, row: TemplateRow) -> None:
+        check_row(row)
+        self._answer()
+        self.templates[row.e164] = row
+
+    async def delete_template(self, e164: str) -> None:
+        self._answer()
+        self.templates.pop(e164, None)
+
+    async def close(self) -> None:
+        self._closed = True
+
+    def _answer(self) -> None:
+        if self._closed:
+            raise SqlError("the database is closed")
+        if self._failing:
+            raise SqlError("made to fail")
