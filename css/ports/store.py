@@ -91,6 +91,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     unreserve: tuple[tuple[str, str], ...] = ()
     """(set name, member) to give back; missing ones are fine."""
     request: RequestWrite | None = None
+    answers: tuple[RequestWrite, ...] = ()
+    """Answers to remember of *other* requests, written without any check (their `only_new` is ignored)."""
     tombstone: Tombstone | None = None
     above_tombstone: str = ""
     """An epoch: the commit is refused with `OLD_EPOCH` unless it exceeds the tombstone's, if there is one."""
@@ -261,6 +263,9 @@ class IPlatformState(Interface):
 
     async def note_seen(seen: Sequence[McuSeen]) -> None:
         """Record signs of life, in one step."""
+
+    async def set_drained(ip: str, drained: bool) -> None:
+        """Keep a host from new conferences, or let it have them again."""
 
     async def abnormal_rooms() -> set[str]:
         """@return: moids of the rooms that are abnormal."""

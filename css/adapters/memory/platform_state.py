@@ -1,0 +1,200 @@
+"""What all instances of one platform share, in memory: MCUs, their load, rooms, instance slots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from css.adapters.memory.server import MemoryServer
+from css.ports.store import Booking, IPlatformState, McuSeen, StoreError
+
+SLOTS = 1024
+KEPT_PROCESSES = 32
+"""A host with more known processes than this forgets those that were silent for `FORGET_AFTER_MS`."""
+
+FORGET_AFTER_MS = 3_600_000
+
+BOOKINGS = "css/bookings"
+BOOKED = "css/booked"
+DRAINED = "css/drained"
+ROOMS = "css/rooms"
+ROOM_SEQ = "css/roomseq"
+SLOT_KEY = "css/slots"
+
+
+@implementer(IPlatformState)
+class MemoryPlatformState:
+    """One platform's own Redis, in memory. Give it a `server` to share one with a `MemoryStore`."""
+
+    def __init__(self, clock: IReactorTime, server: MemoryServer | None = None) -> None:
+        self.server = server or MemoryServer(clock)
+        self._keys = self.server.keyspace
+        self.fail = self.server.fail
+        self.hang = self.server.hang
+        self.recover = self.server.recover
+        self.dump: Callable[[], dict[str, Any]] = self.server.dump
+
+    async def book(
+        self, token: str, candidates: Sequence[str], default_room: str, silent_before_ms: int, lease_ms: int
+    ) -> Booking | None:
+        def choose() -> Booking | None:
+            booked: str | None = self._keys.hash(BOOKED).get(token)
+            if booked is not None:
+                return Booking(booked, self._room(booked))
+            fit = [ip for ip in candidates if self._is_fit(ip, default_room, silent_before_ms)]
+            if not fit:
+                return None
+            ip = min(fit, key=self._weighed_load)
+            self._keys.add_member(f"css/load/{ip}", token)
+            self._keys.update_hash(BOOKED, {token: ip})
+            self._keys.score(BOOKINGS, f"{ip} {token}", self._keys.now_ms() + lease_ms)
+            return Booking(ip, self._room(ip))
+
+        return await self.server.run(choose)
+
+    async def unbook(self, bookings: Sequence[tuple[str, str]]) -> None:
+        def drop() -> None:
+            for ip, token in bookings:
+                self._keys.drop_member(f"css/load/{ip}", token)
+                self._keys.unscore(BOOKINGS, f"{ip} {token}")
+                if self._keys.hash(BOOKED).get(token) == ip:
+                    self._keys.drop_fields(BOOKED, (token,))
+
+        await self.server.run(drop)
+
+    async def claim_bookings(self, lease_ms: int, limit: int) -> list[tuple[str, str]]:
+        def claim() -> list[tuple[str, str]]:
+            now = self._keys.now_ms()
+            claimed = self._keys.sorted_set(BOOKINGS).claim(now, now + lease_ms, limit)
+            return [(ip, token) for ip, _, token in (member.partition(" ") for member in claimed)]
+
+        return await self.server.run(claim)
+
+    async def settle_bookings(self, bookings: Sequence[tuple[str, str]]) -> None:
+        def settle() -> None:
+            for ip, token in bookings:
+                self._keys.unscore(BOOKINGS, f"{ip} {token}")
+
+        await self.server.run(settle)
+
+    async def loads(self, ips: Sequence[str]) -> dict[str, int]:
+        return await self.server.run(lambda: {ip: len(self._keys.members(f"css/load/{ip}")) for ip in ips})
+
+    async def penalise(self, ip: str, weight: int, seconds: int) -> None:
+        def add() -> None:
+            now = self._keys.now_ms()
+            left = int(self._penalty_thousandths(ip))
+            fields = {"thousandths": str(weight * 1000 + left), "from": str(now), "until": str(now + seconds * 1000)}
+            self._keys.update_hash(f"css/penalty/{ip}", fields)
+            self._keys.expire_at(f"css/penalty/{ip}", now + seconds * 1000)
+
+        await self.server.run(add)
+
+    async def note_seen(self, seen: Sequence[McuSeen]) -> None:
+        def note() -> None:
+            for sign in seen:
+                self._note(sign)
+
+        await self.server.run(note)
+
+    async def set_drained(self, ip: str, drained: bool) -> None:
+        change = self._keys.add_member if drained else self._keys.drop_member
+        await self.server.run(lambda: change(DRAINED, ip))
+
+    async def abnormal_rooms(self) -> set[str]:
+        return await self.server.run(lambda: set(self._keys.members(ROOMS)))
+
+    async def set_room(self, roommoid: str, abnormal: bool, seq: int = -1) -> bool:
+        def change() -> bool:
+            if seq >= 0:
+                if seq <= int(self._keys.hash(ROOM_SEQ).get(roommoid, "-1")):
+                    return False
+                self._keys.update_hash(ROOM_SEQ, {roommoid: str(seq)})
+            changed = (roommoid in self._keys.members(ROOMS)) != abnormal
+            (self._keys.add_member if abnormal else self._keys.drop_member)(ROOMS, roommoid)
+            return changed
+
+        return await self.server.run(change)
+
+    async def replace_rooms(self, abnormal: Sequence[str]) -> None:
+        def replace() -> None:
+            self._keys.delete(ROOMS)
+            for roommoid in abnormal:
+                self._keys.add_member(ROOMS, roommoid)
+
+        await self.server.run(replace)
+
+    async def claim_slot(self, owner: str, lease_ms: int) -> int:
+        def claim() -> int:
+            now = self._keys.now_ms()
+            slot = self._slot_for(owner, now)
+            self._keys.update_hash(SLOT_KEY, {str(slot): f"{now + lease_ms} {owner}"})
+            return slot
+
+        return await self.server.run(claim)
+
+    async def release_slot(self, owner: str) -> None:
+        def release() -> None:
+            for slot, (_, holder) in self._slots().items():
+                if holder == owner:
+                    self._keys.drop_fields(SLOT_KEY, (str(slot),))
+
+        await self.server.run(release)
+
+    def _room(self, ip: str) -> str:
+        room: str = self._keys.hash(f"css/mcu/{ip}").get("roommoid", "")
+        return room
+
+    def _is_fit(self, ip: str, default_room: str, silent_before_ms: int) -> bool:
+        if ip in self._keys.members(DRAINED) or (self._room(ip) or default_room) in self._keys.members(ROOMS):
+            return False
+        seen = [int(value) for name, value in self._keys.hash(f"css/mcu/{ip}").items() if name.startswith("pid:")]
+        return not seen or any(time_ms and time_ms >= silent_before_ms for time_ms in seen)
+
+    def _weighed_load(self, ip: str) -> int:
+        """Load in thousandths of a conference."""
+        return len(self._keys.members(f"css/load/{ip}")) * 1000 + self._penalty_thousandths(ip)
+
+    def _penalty_thousandths(self, ip: str) -> int:
+        penalty = self._keys.hash(f"css/penalty/{ip}")
+        if not penalty:
+            return 0
+        since, until = int(penalty["from"]), int(penalty["until"])
+        left = max(0, until - self._keys.now_ms())
+        return int(penalty["thousandths"]) * left // max(1, until - since)
+
+    def _note(self, sign: McuSeen) -> None:
+        key, name = f"css/mcu/{sign.ip}", f"pid:{sign.pid}"
+        known = self._keys.hash(key)
+        # A sign that comes late, through another instance, does not take a newer one back.
+        latest = max(sign.time_ms, int(known.get(name, "0"))) if sign.time_ms else 0
+        fields = {name: str(latest)}
+        if sign.roommoid:
+            fields["roommoid"] = sign.roommoid
+        self._keys.update_hash(key, fields)
+        if sign.time_ms and len(known) > KEPT_PROCESSES:
+            horizon = sign.time_ms - FORGET_AFTER_MS
+            old = (each for each, value in known.items() if each.startswith("pid:") and int(value) < horizon)
+            self._keys.drop_fields(key, tuple(each for each in old if each != name))
+
+    def _slots(self) -> dict[int, tuple[int, str]]:
+        """Slot -> (end of its lease in ms, owner)."""
+        parted = {int(slot): value.partition(" ") for slot, value in self._keys.hash(SLOT_KEY).items()}
+        return {slot: (int(until), owner) for slot, (until, _, owner) in parted.items()}
+
+    def _slot_for(self, owner: str, now: int) -> int:
+        slots = self._slots()
+        for slot, (_, holder) in slots.items():
+            if holder == owner:  # even if its lease ran out: nobody has taken it
+                return slot
+        # One that nobody ever held before one whose lease ran out: its owner may still be frozen, not dead.
+        for slot in range(SLOTS):
+            if slot not in slots:
+                return slot
+        until, slot = min((until, slot) for slot, (until, _) in slots.items())
+        if until > now:
+            raise StoreError("all instance slots are taken")
+        return slot

@@ -1,0 +1,128 @@
+"""The conference store in memory: the same behaviour as Redis, by a given clock. Ships for simulations and tests."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from css.adapters.checks import check_commit
+from css.adapters.memory import commit as commits
+from css.adapters.memory.keys import index_key, outbox_due_key, outbox_key, outbox_lanes_key, set_key
+from css.adapters.memory.platform_state import MemoryPlatformState
+from css.adapters.memory.server import MemoryServer
+from css.adapters.outbox import mark_order
+from css.ports.store import Commit, CommitResult, Fields, IConferenceStore, Loaded, OutboxBatch, OutboxEntry
+
+__all__ = ["MemoryPlatformState", "MemoryServer", "MemoryStore"]
+
+
+@implementer(IConferenceStore)
+class MemoryStore:
+    """One platform's Redis, in memory. Give it a `server` to share one with a platform state or another store."""
+
+    def __init__(self, platform: str, clock: IReactorTime, server: MemoryServer | None = None) -> None:
+        self.platform = platform
+        self.server = server or MemoryServer(clock)
+        self._keys = self.server.keyspace
+        # Verbs for tests and simulations, see `MemoryServer`.
+        self.fail = self.server.fail
+        self.hang = self.server.hang
+        self.recover = self.server.recover
+        self.dump: Callable[[], dict[str, Any]] = self.server.dump
+        self.on_state_change = self.server.on_state_change
+
+    @property
+    def available(self) -> bool:
+        return self.server.available
+
+    async def load(self, e164: str, request_key: str = "") -> Loaded:
+        return await self.server.run(lambda: commits.load(self._keys, e164, request_key))
+
+    async def commit(self, commit: Commit) -> CommitResult:
+        check_commit(commit)
+        return await self.server.run(lambda: commits.apply(self._keys, commit))
+
+    async def claim_due(self, index: str, lease_ms: int, limit: int) -> list[str]:
+        def claim() -> list[str]:
+            now = self._keys.now_ms()
+            return self._keys.sorted_set(index_key(index)).claim(now, now + lease_ms, limit)
+
+        return await self.server.run(claim)
+
+    async def page_index(self, index: str, cursor: str, limit: int) -> tuple[list[str], str]:
+        def page() -> tuple[list[str], str]:
+            members = self._keys.sorted_set(index_key(index)).scores
+            found = heapq.nsmallest(limit, (member for member in members if member > cursor))
+            return found, found[-1] if len(found) == limit else ""
+
+        return await self.server.run(page)
+
+    async def index_size(self, index: str) -> int:
+        def size() -> int:
+            return len(self._keys.sorted_set(index_key(index))) + len(self._keys.members(set_key(index)))
+
+        return await self.server.run(size)
+
+    async def take_outbox(self, platform: str, lane: str, lease_ms: int, limit: int) -> list[OutboxBatch]:
+        def take() -> list[OutboxBatch]:
+            now = self._keys.now_ms()
+            claimed = self._keys.sorted_set(outbox_due_key(platform, lane)).claim(now, now + lease_ms, limit)
+            return [OutboxBatch(e164, self._entries(platform, lane, e164)) for e164 in claimed]
+
+        return await self.server.run(take)
+
+    async def clear_outbox(self, platform: str, lane: str, done: Sequence[tuple[str, str]]) -> None:
+        def clear() -> None:
+            for e164, mark in done:
+                self._keys.drop_fields(outbox_key(platform, lane, e164), (mark,))
+                if not self._keys.hash_size(outbox_key(platform, lane, e164)):
+                    self._keys.unscore(outbox_due_key(platform, lane), e164)
+            if not len(self._keys.sorted_set(outbox_due_key(platform, lane))):
+                self._keys.drop_member(outbox_lanes_key(platform), lane)
+
+        await self.server.run(clear)
+
+    async def outbox_lanes(self, platform: str) -> list[str]:
+        return await self.server.run(lambda: sorted(self._keys.members(outbox_lanes_key(platform))))
+
+    async def read_hash(self, key: str) -> Fields:
+        return await self.server.run(lambda: self._keys.hash(key))
+
+    async def read_hashes(self, prefix: str, suffix: str) -> dict[str, Fields]:
+        def read() -> dict[str, Fields]:
+            shortest = len(prefix) + len(suffix)
+            return {
+                key: self._keys.hash(key)
+                for key in self._keys.all_keys()
+                if key.startswith(prefix) and key.endswith(suffix) and len(key) >= shortest and self._keys.is_hash(key)
+            }
+
+        return await self.server.run(read)
+
+    async def write_hashes(
+        self, hashes: dict[str, Fields | None], bump: str = "", outbox: tuple[OutboxEntry, ...] = ()
+    ) -> None:
+        def write() -> None:
+            for key, fields in hashes.items():
+                self._keys.delete(key)
+                self._keys.update_hash(key, fields or {})
+            if bump:
+                self._keys.set_string(bump, b"%d" % (int(self._keys.string(bump) or 0) + 1))
+            commits.append_outbox(self._keys, "", outbox)
+
+        await self.server.run(write)
+
+    async def read_string(self, key: str) -> str:
+        value = await self.server.run(lambda: self._keys.string(key))
+        return (value or b"").decode()
+
+    async def now_ms(self) -> int:
+        return await self.server.run(self._keys.now_ms)
+
+    def _entries(self, platform: str, lane: str, e164: str) -> list[tuple[str, bytes]]:
+        entries = self._keys.hash(outbox_key(platform, lane, e164))
+        return [(mark, entries[mark]) for mark in sorted(entries, key=mark_order)]
