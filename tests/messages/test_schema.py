@@ -1,0 +1,135 @@
+"""Every message, field by field: an example, each field missing, of a wrong type, at its limits and beyond."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from css.messages import base, catalogue
+from css.messages.codec import Malformed, decode, encode, wire_type
+from tests.messages.examples import EXAMPLES, LIMITS, SPELLINGS, Example
+
+
+def body(fields: dict[str, Any]) -> bytes:
+    """As a peer would write it."""
+    return json.dumps(fields, ensure_ascii=False).encode()
+
+
+def wrong_types(name: str, value: Any) -> Iterator[Any]:
+    """Values of other JSON types than that of the example."""
+    others: list[Any] = [True, 1.5, [], {}, "x", 7]
+    for other in others:
+        digits_will_do = name in ("pid", "mtreqid") and other == 7
+        if type(other) is not type(value) and not digits_will_do:
+            yield other
+
+
+class SchemaTests(SynchronousTestCase):
+    """The whole catalogue against the examples."""
+
+    def refused(self, fields: dict[str, Any], hint: str) -> Malformed:
+        """What `decode` raises for this object."""
+        try:
+            message = decode(body(fields))
+        except Malformed as malformed:
+            return malformed
+        raise self.failureException(f"{fields['type']} with {hint} was taken: {message!r}")
+
+    def test_every_message_has_an_example(self) -> None:
+        named = {example.type for example in EXAMPLES if not issubclass(example.struct, catalogue.control.Control)}
+        self.assertEqual(named, {wire_type(struct) for struct in catalogue.MESSAGES})
+
+    def test_every_struct_is_in_the_catalogue(self) -> None:
+        def below(struct: type[Any]) -> Iterator[type[Any]]:
+            for child in struct.__subclasses__():
+                yield child
+                yield from below(child)
+
+        bases = {base.Named, base.Kept, catalogue.control.Control}
+        structs = {struct for struct in below(base.Message) if struct not in bases}
+        self.assertEqual(structs, {*catalogue.MESSAGES, catalogue.control.CmControl, catalogue.control.McuControl})
+
+    def test_example(self) -> None:
+        for example in EXAMPLES:
+            message = decode(body(example.object()))
+            self.assertIs(type(message), example.struct)
+            self.assertEqual(wire_type(message), example.type)
+            for name, value in {**example.required, **example.optional}.items():
+                self.assertEqual(msgspec.to_builtins(getattr(message, name)), value, f"{example.type}.{name}")
+
+    def test_round_trip(self) -> None:
+        for example in EXAMPLES:
+            message = decode(body(example.object()))
+            self.assertEqual(json.loads(encode(message)), example.object())
+            self.assertEqual(decode(encode(message)), message)
+
+    def test_required_alone_will_do(self) -> None:
+        for example in EXAMPLES:
+            message = decode(body(example.without(*example.optional)))
+            self.assertIs(type(message), example.struct)
+            self.assertEqual(json.loads(encode(message)), {"type": example.type, **example.required})
+
+    def test_missing_required_field(self) -> None:
+        for example in EXAMPLES:
+            for name in example.required:
+                malformed = self.refused(example.without(name), f"no {name}")
+                self.assertEqual(malformed.reason.split(":")[0], "bad_fields")
+                self.assertIn(name, malformed.reason)
+
+    def test_null_for_a_required_field(self) -> None:
+        for example in EXAMPLES:
+            for name in example.required:
+                self.refused(example.object(**{name: None}), f"{name} null")
+
+    def test_wrong_type(self) -> None:
+        for example in EXAMPLES:
+            for name, value in {**example.required, **example.optional}.items():
+                for wrong in wrong_types(name, value):
+                    self.refused(example.object(**{name: wrong}), f"{name} = {wrong!r}")
+
+    def test_every_field_has_its_limits_tested(self) -> None:
+        fields = {name for example in EXAMPLES for name in {**example.required, **example.optional}}
+        self.assertEqual(fields, set(LIMITS))
+
+    def test_limits(self) -> None:
+        for example in EXAMPLES:
+            for name in {**example.required, **example.optional}:
+                for value in LIMITS[name][0]:
+                    message = decode(body(example.object(**{name: value})))
+                    self.assertIs(type(message), example.struct, f"{name} = {value!r}")
+
+    def test_beyond_the_limits(self) -> None:
+        for example in EXAMPLES:
+            for name in {**example.required, **example.optional}:
+                for value in LIMITS[name][1]:
+                    if not self.lenient(example, name, value):
+                        self.refused(example.object(**{name: value}), f"{name} = {value!r}"[:80])
+
+    @staticmethod
+    def lenient(example: Example, name: str, value: Any) -> bool:
+        """An MCU's answer may do without a number."""
+        return example.struct is catalogue.control.McuControl and name == "confE164" and value == ""
+
+    def test_other_spellings(self) -> None:
+        for spelling, meant in SPELLINGS.items():
+            example = next(example for example in EXAMPLES if example.type == meant)
+            message = decode(body(example.object(type=spelling)))
+            self.assertEqual(message, decode(body(example.object())))
+            self.assertIs(type(message), example.struct)
+            self.assertEqual(wire_type(message), meant)
+
+    def test_integers_for_pid_and_mtreqid(self) -> None:
+        for example in EXAMPLES:
+            for name in {"pid", "mtreqid"} & {*example.required, *example.optional}:
+                message = decode(body(example.object(**{name: 26603})))
+                self.assertEqual(getattr(message, name), "26603")
+                self.refused(example.object(**{name: 26603.0}), f"{name} as a float")
+
+    def test_unknown_fields_are_ignored(self) -> None:
+        for example in EXAMPLES:
+            more = {"x-new": {"深": [1, None, 2.5, 'a"b\\c', 10**30]}, "original": "x", "_original": 5}
+            self.assertEqual(decode(body(example.object(**more))), decode(body(example.object())))
