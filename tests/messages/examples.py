@@ -55,14 +55,14 @@ TEMPLATE_ACK = {"e164": NUMBER, **MTREQID}
 class Example(msgspec.Struct, frozen=True):
     """A message's type, its struct, and its fields on the wire."""
 
-    type: str
+    name: str
     struct: type[Message]
     required: dict[str, Any]
     optional: dict[str, Any] = {}
 
     def object(self, **changes: Any) -> dict[str, Any]:
         """All fields, some replaced."""
-        return {"type": self.type, **self.required, **self.optional, **changes}
+        return {"type": self.name, **self.required, **self.optional, **changes}
 
     def without(self, *names: str) -> dict[str, Any]:
         """All fields but some."""

@@ -259,7 +259,7 @@ class LongListTests(SynchronousTestCase):
         self.assertEqual(message.confdatainfo[-1], mcu.ConfListEntry("0000039999", 39_999, 2**52 + 39_999))
 
 
-TYPES = st.sampled_from([*(example.type for example in EXAMPLES), *SPELLINGS, "X", ""])
+TYPES = st.sampled_from([*(example.name for example in EXAMPLES), *SPELLINGS, "X", ""])
 FIELDS = st.sampled_from(sorted({name for example in EXAMPLES for name in {**example.required, **example.optional}}))
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("1"),

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from css.messages import base, catalogue
+from css.messages import base, catalogue, control
 from css.messages.codec import Malformed, decode, encode, wire_type
 from tests.messages.examples import EXAMPLES, LIMITS, SPELLINGS, Example
 
@@ -40,7 +40,7 @@ class SchemaTests(SynchronousTestCase):
         raise self.failureException(f"{fields['type']} with {hint} was taken: {message!r}")
 
     def test_every_message_has_an_example(self) -> None:
-        named = {example.type for example in EXAMPLES if not issubclass(example.struct, catalogue.control.Control)}
+        named = {example.name for example in EXAMPLES if not issubclass(example.struct, control.Control)}
         self.assertEqual(named, {wire_type(struct) for struct in catalogue.MESSAGES})
 
     def test_every_struct_is_in_the_catalogue(self) -> None:
@@ -49,17 +49,17 @@ class SchemaTests(SynchronousTestCase):
                 yield child
                 yield from below(child)
 
-        bases = {base.Named, base.Kept, catalogue.control.Control}
+        bases = {base.Named, base.Kept, control.Control}
         structs = {struct for struct in below(base.Message) if struct not in bases}
-        self.assertEqual(structs, {*catalogue.MESSAGES, catalogue.control.CmControl, catalogue.control.McuControl})
+        self.assertEqual(structs, {*catalogue.MESSAGES, control.CmControl, control.McuControl})
 
     def test_example(self) -> None:
         for example in EXAMPLES:
             message = decode(body(example.object()))
             self.assertIs(type(message), example.struct)
-            self.assertEqual(wire_type(message), example.type)
+            self.assertEqual(wire_type(message), example.name)
             for name, value in {**example.required, **example.optional}.items():
-                self.assertEqual(msgspec.to_builtins(getattr(message, name)), value, f"{example.type}.{name}")
+                self.assertEqual(msgspec.to_builtins(getattr(message, name)), value, f"{example.name}.{name}")
 
     def test_round_trip(self) -> None:
         for example in EXAMPLES:
@@ -71,7 +71,7 @@ class SchemaTests(SynchronousTestCase):
         for example in EXAMPLES:
             message = decode(body(example.without(*example.optional)))
             self.assertIs(type(message), example.struct)
-            self.assertEqual(json.loads(encode(message)), {"type": example.type, **example.required})
+            self.assertEqual(json.loads(encode(message)), {"type": example.name, **example.required})
 
     def test_missing_required_field(self) -> None:
         for example in EXAMPLES:
@@ -112,11 +112,11 @@ class SchemaTests(SynchronousTestCase):
     @staticmethod
     def lenient(example: Example, name: str, value: Any) -> bool:
         """An MCU's answer may do without a number."""
-        return example.struct is catalogue.control.McuControl and name == "confE164" and value == ""
+        return example.struct is control.McuControl and name == "confE164" and value == ""
 
     def test_other_spellings(self) -> None:
         for spelling, meant in SPELLINGS.items():
-            example = next(example for example in EXAMPLES if example.type == meant)
+            example = next(example for example in EXAMPLES if example.name == meant)
             message = decode(body(example.object(type=spelling)))
             self.assertEqual(message, decode(body(example.object())))
             self.assertIs(type(message), example.struct)
