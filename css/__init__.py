@@ -1,0 +1,1 @@
+"""CSS, the conference scheduling server of a video-conferencing platform."""

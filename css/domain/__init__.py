@@ -1,0 +1,1 @@
+"""The rules of CSS, pure: records, decisions, placement, platforms. No I/O, no clock, no randomness."""

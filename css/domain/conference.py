@@ -1,0 +1,260 @@
+"""The record of a conference, as it stands in the Redis of its source platform."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+Fields = dict[str, str]
+
+
+class State(enum.StrEnum):
+    """State of a conference (seed: 创建中, 正召开, 待恢复)."""
+
+    CREATING = "creating"
+    ONGOING = "ongoing"
+    PENDING_RESTORE = "pending_restore"
+
+
+class Situation(enum.Enum):
+    """Where a conference stands in the state machine: its state, and within `creating` whose answer it awaits."""
+
+    ABSENT = "absent"
+    ASKING_RMS = "asking_rms"
+    ASKING_MCU = "asking_mcu"
+    ONGOING = "ongoing"
+    PENDING_RESTORE = "pending_restore"
+
+
+class Size(enum.StrEnum):
+    """Which of a licence's two limits a conference counts under (seed 4.6)."""
+
+    SMALL = "small"
+    LARGE = "large"
+
+
+class Requester(msgspec.Struct, frozen=True, array_like=True):
+    """Who asked, so that any instance can answer."""
+
+    mtreqid: str = ""
+    reply_to: str = ""
+    """Empty: answers go where the CM's notifications go."""
+    correlation_id: str = ""
+    request_key: str = ""
+    """Key under which the answer is kept for repetitions of the request; empty: it can't be recognised."""
+
+
+class Attempt(msgspec.Struct, frozen=True, array_like=True):
+    """A create or restore that is under way: what RMS gave, and which of it is still to be tried."""
+
+    deadline_ms: int
+    """When the whole attempt has failed, milliseconds of the store's clock."""
+    requester: Requester | None = None
+    """None: a restore."""
+    roommoid: str = ""
+    mcus: tuple[str, ...] | None = None
+    """Hosts not tried yet; None: RMS has not answered."""
+    vrs: str = ""
+    xmpu: bool = False
+
+
+class Conference(msgspec.Struct, frozen=True, kw_only=True):
+    """One conference. Times in seconds since the epoch where not named otherwise; 0 and empty mean *none yet*."""
+
+    e164: str
+    moid: str
+    """User domain."""
+    source: str
+    """Moid of the source platform, in whose Redis the record is."""
+    platformmoid: str
+    """Moid of the platform where it really runs (or is being placed)."""
+    state: State
+    epoch: int
+    first_epoch: int
+    """Epoch that it was created under; with `version` the identity of this state of the record."""
+    version: int = 0
+    roommoid: str = ""
+    ip: str = ""
+    pid: str = ""
+    createtime: int = 0
+    """Start of this placement."""
+    endtime: int = 0
+    legacy: bool = False
+    priority: int = 5
+    conftype: int = 1
+    size: Size = Size.SMALL
+    licensed_under: tuple[str, ...] = ()
+    """The moids under whose limits it was counted."""
+    due_ms: int = 0
+    """When its next deadline falls due, milliseconds of the store's clock; 0: never."""
+    attempt: Attempt | None = None
+    create: str = ""
+    """The create JSON as the CM sent it."""
+    confname: str = ""
+    password: str = ""
+    begintime: int = 0
+    """First ACK of an MCU; kept by restores."""
+    duration: int = 0
+    """Minutes; 0: until released."""
+
+    @property
+    def situation(self) -> Situation:
+        """Where it stands in the state machine."""
+        if self.state is State.ONGOING:
+            return Situation.ONGOING
+        if self.state is State.PENDING_RESTORE:
+            return Situation.PENDING_RESTORE
+        if self.attempt is None or self.attempt.mcus is None:
+            return Situation.ASKING_RMS
+        return Situation.ASKING_MCU
+
+    @property
+    def has_run(self) -> bool:
+        """Whether an MCU has ever started it."""
+        return self.begintime > 0
+
+    @property
+    def placement(self) -> str:
+        """Token of the present placement, as bookings and correlation ids carry it."""
+        return placement_token(self.source, self.e164, self.epoch)
+
+    @property
+    def licence_member(self) -> str:
+        """Its member in the sets of counted conferences."""
+        return f"{self.e164}:{self.first_epoch}"
+
+
+def placement_token(source: str, e164: str, epoch: int) -> str:
+    """`<source platform>/<e164>/<epoch>`: names one placement; a correlation id that needs no table."""
+    return f"{source}/{e164}/{epoch}"
+
+
+def parse_placement(token: str) -> tuple[str, str, int] | None:
+    """The parts of a placement token, or None if it is none."""
+    parts = token.rsplit("/", 2)
+    if len(parts) != 3 or not parts[2].isascii() or not parts[2].isdigit():
+        return None
+    return parts[0], parts[1], int(parts[2])
+
+
+_CONF_FIELDS = ("confname", "password", "begintime", "duration")
+_decode_attempt = msgspec.json.Decoder(Attempt).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def to_fields(conference: Conference) -> Fields:
+    """Fields of `confex/<e164>`. `version` is left to the store; an attempt that is over has no field."""
+    c = conference
+    fields = {
+        "moid": c.moid,
+        "platformmoid": c.platformmoid,
+        "srcplatformmoid": c.source,
+        "roommoid": c.roommoid,
+        "ip": c.ip,
+        "pid": c.pid,
+        "state": c.state.value,
+        "epoch": str(c.epoch),
+        "first_epoch": str(c.first_epoch),
+        "createtime": str(c.createtime),
+        "endtime": str(c.endtime),
+        "legacy": "1" if c.legacy else "0",
+        "priority": str(c.priority),
+        "conftype": str(c.conftype),
+        "size": c.size.value,
+        "licensed_under": " ".join(c.licensed_under),
+        "due_ms": str(c.due_ms),
+        "create": c.create,
+    }
+    if c.attempt is not None:
+        fields["attempt"] = _encode(c.attempt).decode()
+    if not c.has_run:
+        # The public hash `conf/` does not exist yet; these are in the create JSON but are needed without parsing it.
+        fields["asked"] = _encode((c.confname, c.password, c.duration)).decode()
+    return fields
+
+
+def to_conf_fields(conference: Conference) -> Fields:
+    """Fields of `conf/<e164>`."""
+    return {
+        "confname": conference.confname,
+        "password": conference.password,
+        "begintime": str(conference.begintime),
+        "duration": str(conference.duration),
+    }
+
+
+def from_fields(e164: str, record: Fields, conf: Fields) -> Conference:
+    """The conference that two hashes hold.
+
+    @raise ValueError: a field is missing or is not what this version writes.
+    """
+    try:
+        return _from_fields(e164, record, conf)
+    except (KeyError, msgspec.MsgspecError) as error:
+        raise ValueError(f"confex/{e164} can't be read: {error!r}") from error
+
+
+def _from_fields(e164: str, record: Fields, conf: Fields) -> Conference:
+    attempt = record.get("attempt")
+    if conf:
+        confname, password, duration = conf.get("confname", ""), conf.get("password", ""), int(conf["duration"])
+    else:
+        confname, password, duration = msgspec.json.decode(record.get("asked", '["","",0]'))
+    return Conference(
+        e164=e164,
+        moid=record["moid"],
+        source=record["srcplatformmoid"],
+        platformmoid=record["platformmoid"],
+        state=State(record["state"]),
+        epoch=int(record["epoch"]),
+        first_epoch=int(record["first_epoch"]),
+        version=int(record["version"]),
+        roommoid=record["roommoid"],
+        ip=record["ip"],
+        pid=record["pid"],
+        createtime=int(record["createtime"]),
+        endtime=int(record["endtime"]),
+        legacy=record["legacy"] == "1",
+        priority=int(record["priority"]),
+        conftype=int(record["conftype"]),
+        size=Size(record["size"]),
+        licensed_under=tuple(record["licensed_under"].split()),
+        due_ms=int(record["due_ms"]),
+        attempt=_decode_attempt(attempt) if attempt else None,
+        create=record["create"],
+        confname=confname,
+        password=password,
+        begintime=int(conf["begintime"]) if conf else 0,
+        duration=duration,
+    )
+
+
+def indexes(conference: Conference) -> dict[str, int]:
+    """Every index that the record is in, with its score. The indexes are derived from the record, and only so."""
+    c = conference
+    found = {f"platform/{c.platformmoid}": c.createtime}
+    if c.due_ms:
+        owner = c.source if c.state is State.PENDING_RESTORE else c.platformmoid
+        found[f"due/{owner}"] = c.due_ms
+    if c.ip:
+        found[f"host/{c.platformmoid}/{c.ip}"] = c.createtime
+    if c.roommoid:
+        found[f"room/{c.platformmoid}/{c.roommoid}"] = c.createtime
+    return found
+
+
+__all__ = [
+    "Attempt",
+    "Conference",
+    "Requester",
+    "Situation",
+    "Size",
+    "State",
+    "from_fields",
+    "indexes",
+    "parse_placement",
+    "placement_token",
+    "to_conf_fields",
+    "to_fields",
+]

@@ -1,0 +1,103 @@
+"""What a decision wants done once it is committed, as data: no addresses, no wire names.
+
+`css/handlers/effects.py` turns each into bytes and an address. An effect speaks of the conference of its decision:
+the record after the step, or, where the step ended it, the record before.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from css.domain.conference import Requester
+from css.domain.errors import ErrCode
+
+
+class EndReason(enum.StrEnum):
+    """Why a conference ended."""
+
+    RELEASED = "released"
+    EXPIRED = "expired"
+    LOST = "lost"
+    FAILED = "failed"
+    """It never ran: its create was refused or given up."""
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """Something to do after the commit."""
+
+
+class AskResources(Effect, frozen=True):
+    """Ask RMS which hosts the user domain may use now."""
+
+
+class AskMcuToCreate(Effect, frozen=True):
+    """Ask the record's host to start the conference."""
+
+    ttl_ms: int
+    """The host must not act on it later than this."""
+
+
+class ReleaseOnMcu(Effect, frozen=True):
+    """Tell an MCU process to end one placement."""
+
+    ip: str
+    pid: str
+    epoch: int | None
+
+
+class AnswerCreated(Effect, frozen=True):
+    """ACK to the CM that asked for the create."""
+
+    requester: Requester
+
+
+class AnswerRefused(Effect, frozen=True):
+    """NACK to the CM that asked for the create."""
+
+    requester: Requester
+    errcode: ErrCode
+
+
+class AnswerReleased(Effect, frozen=True):
+    """ACK to the CM that asked for the release."""
+
+    requester: Requester
+
+
+class TellReleased(Effect, frozen=True):
+    """Notify the CM of the source platform that the conference is over."""
+
+    reason: EndReason
+
+
+class ReportRunning(Effect, frozen=True):
+    """Tell the locator that the conference can be reached here (seed 7)."""
+
+
+class ReportGone(Effect, frozen=True):
+    """Tell the locator that it can't be reached here any more (seed 7)."""
+
+
+class SaveRow(Effect, frozen=True):
+    """Write the conference's row in SQL (seed 2.3.2)."""
+
+
+class DeleteRow(Effect, frozen=True):
+    """Delete the conference's row in SQL."""
+
+
+class FreeLoad(Effect, frozen=True):
+    """Give a booked place on a host back."""
+
+    ip: str
+    token: str
+
+
+class Bill(Effect, frozen=True):
+    """Send the bill of a conference that ran (seed 12)."""
+
+    reason: EndReason
+    endtime: int
+    """Seconds since the epoch."""

@@ -1,0 +1,110 @@
+"""What can happen to a conference. Each event is a fact with all that its decision needs; none carries I/O."""
+
+from __future__ import annotations
+
+import msgspec
+
+from css.domain.conference import Requester
+from css.domain.errors import ErrCode
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """A place on a host, booked for the epoch."""
+
+    ip: str
+    roommoid: str
+    epoch: int
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that has happened. `now_ms` is the clock of the record's store, milliseconds since the epoch."""
+
+    now_ms: int
+
+
+class CreateAsked(Event, frozen=True, kw_only=True):
+    """A create request that passed its checks (seed 1.1)."""
+
+    e164: str
+    moid: str
+    source: str
+    served_by: str
+    """Moid of the platform that places it: this one."""
+    confname: str
+    password: str
+    conftype: int
+    duration: int
+    terminals: int
+    """Most terminals that may join; decides which limit it counts under."""
+    legacy: bool
+    priority: int
+    create: str
+    requester: Requester
+    epoch: int
+
+
+class ResourcesGiven(Event, frozen=True, kw_only=True):
+    """RMS named hosts for the placement `epoch` (seed 1.1)."""
+
+    epoch: int
+    roommoid: str
+    mcus: tuple[str, ...]
+    vrs: str
+    xmpu: bool
+    placement: Placement | None
+    """The booked one of them; None: all are excluded."""
+
+
+class ResourcesRefused(Event, frozen=True, kw_only=True):
+    """RMS refused."""
+
+    epoch: int
+
+
+class McuAccepted(Event, frozen=True, kw_only=True):
+    """An MCU process has started the conference. `epoch` None: it does not know epochs."""
+
+    ip: str
+    pid: str
+    epoch: int | None
+
+
+class McuRefused(Event, frozen=True, kw_only=True):
+    """A host refused, or was found not to be there (`silent`). `placement`: the next host, booked already."""
+
+    ip: str
+    epoch: int | None
+    silent: bool
+    placement: Placement | None
+
+
+class DeadlinePassed(Event, frozen=True, kw_only=True):
+    """What was awaited did not come in time. `placement`: the next host, booked already."""
+
+    placement: Placement | None
+
+
+class ReleaseAsked(Event, frozen=True, kw_only=True):
+    """A CM wants the conference ended, whatever its state."""
+
+    requester: Requester
+
+
+class McuEnded(Event, frozen=True, kw_only=True):
+    """An MCU process says that the conference is over there."""
+
+    ip: str
+    pid: str
+    epoch: int | None
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The settings that decisions depend on."""
+
+    request_timeout_ms: int = 5_000
+    creating_timeout_ms: int = 30_000
+    small_terminals: int = 8
+
+
+REFUSED_AS = {True: ErrCode.MCU_TIMEOUT, False: ErrCode.MCU_REJECTED}
+"""Errcode of a create that fails with this host, by `McuRefused.silent`."""

@@ -1,0 +1,94 @@
+"""The state machine of a conference: which decision answers which event in which situation.
+
+Every (situation, event) pair is in the table; what is absent from it in the sense of the design is an explicit
+`_nothing`, so that a new situation or event can't be forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from css.domain import creation, ending
+from css.domain.conference import Conference, Situation
+from css.domain.decision import Decision, ignore
+from css.domain.effects import ReleaseOnMcu
+from css.domain.events import (
+    DeadlinePassed,
+    Event,
+    McuAccepted,
+    McuEnded,
+    McuRefused,
+    ReleaseAsked,
+    ResourcesGiven,
+    ResourcesRefused,
+    Rules,
+)
+
+Rule = Callable[[Conference, Any, Rules], Decision]
+
+
+def _nothing(c: Conference, event: Event, rules: Rules) -> Decision:
+    return ignore(f"{type(event).__name__} means nothing while {c.situation.value}")
+
+
+_ASKING_RMS: dict[type[Event], Rule] = {
+    ResourcesGiven: creation.place,
+    ResourcesRefused: creation.refuse_resources,
+    McuAccepted: creation.refuse_late,
+    McuRefused: _nothing,
+    DeadlinePassed: creation.rms_is_silent,
+    ReleaseAsked: ending.release,
+    McuEnded: _nothing,
+}
+_ASKING_MCU: dict[type[Event], Rule] = {
+    ResourcesGiven: _nothing,
+    ResourcesRefused: _nothing,
+    McuAccepted: creation.accept,
+    McuRefused: creation.next_after_refusal,
+    DeadlinePassed: creation.mcu_is_silent,
+    ReleaseAsked: ending.release,
+    McuEnded: ending.ended_while_asked,
+}
+_ONGOING: dict[type[Event], Rule] = {
+    ResourcesGiven: _nothing,
+    ResourcesRefused: _nothing,
+    McuAccepted: creation.refuse_late,
+    McuRefused: _nothing,
+    DeadlinePassed: _nothing,
+    ReleaseAsked: ending.release,
+    McuEnded: ending.ended_by_mcu,
+}
+_PENDING_RESTORE: dict[type[Event], Rule] = {
+    ResourcesGiven: _nothing,
+    ResourcesRefused: _nothing,
+    McuAccepted: creation.refuse_late,
+    McuRefused: _nothing,
+    DeadlinePassed: _nothing,
+    ReleaseAsked: ending.release,
+    McuEnded: ending.ended_by_mcu,
+}
+
+TABLE: dict[tuple[Situation, type[Event]], Rule] = {
+    (situation, event): rule
+    for situation, rules in (
+        (Situation.ASKING_RMS, _ASKING_RMS),
+        (Situation.ASKING_MCU, _ASKING_MCU),
+        (Situation.ONGOING, _ONGOING),
+        (Situation.PENDING_RESTORE, _PENDING_RESTORE),
+    )
+    for event, rule in rules.items()
+}
+
+
+def decide(conference: Conference | None, event: Event, rules: Rules) -> Decision:
+    """What an event makes of a conference. `CreateAsked` has its own door, `creation.begin`."""
+    if conference is None:
+        return _decide_absent(event)
+    return TABLE[conference.situation, type(event)](conference, event, rules)
+
+
+def _decide_absent(event: Event) -> Decision:
+    if isinstance(event, McuAccepted):
+        return ignore("an ACK for a conference without a record", ReleaseOnMcu(event.ip, event.pid, event.epoch))
+    return ignore("there is no such conference")

@@ -1,0 +1,1 @@
+"""What CSS does with each message: load, decide (pure), commit, publish, acknowledge."""

@@ -1,0 +1,222 @@
+"""A CM's create request, and RMS's answer to what it causes (seed 1.1, 2.3.2, 4.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from twisted.logger import Logger
+
+from css.domain import creation
+from css.domain.conference import Conference, Requester, Situation, parse_placement
+from css.domain.epochs import EpochSource
+from css.domain.errors import ErrCode
+from css.domain.events import CreateAsked, Event, ResourcesGiven, ResourcesRefused
+from css.domain.platforms import Platforms
+from css.handlers.clocks import StoreClocks
+from css.handlers.dispatch import Routes
+from css.handlers.domains import DomainCache
+from css.handlers.placing import Placing
+from css.handlers.requests import Answers, pending, requester_of
+from css.handlers.steps import Steps, reservations
+from css.handlers.tally import Tally
+from css.messages.create import CreateNack, CreateRequest, ResourceAck, ResourceNack
+from css.ports.bus import Delivery
+from css.ports.store import Commit, CommitResult, IConferenceStore, Outcome, StoreError
+
+_REFUSALS = {Outcome.CONFLICT: ErrCode.CONF_EXISTS, Outcome.LIMIT: ErrCode.LICENSE_LIMIT}
+
+
+class Creating:
+    """Takes create requests, and RMS's answers.
+
+    @param platforms: gives the platforms as they are known now.
+    @param stores: the stores of the own and the possible platforms, by moid.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        own: str,
+        platforms: Callable[[], Platforms],
+        stores: Mapping[str, IConferenceStore],
+        domains: DomainCache,
+        clocks: StoreClocks,
+        epochs: EpochSource,
+        steps: Steps,
+        answers: Answers,
+        placing: Placing,
+        tally: Tally,
+    ) -> None:
+        self._own = own
+        self._platforms = platforms
+        self._stores = stores
+        self._domains = domains
+        self._clocks = clocks
+        self._epochs = epochs
+        self._steps = steps
+        self._answers = answers
+        self._placing = placing
+        self._tally = tally
+
+    @property
+    def routes(self) -> Routes:
+        """What it handles."""
+        return {
+            CreateRequest: self.create,
+            ResourceAck: self.resources_given,
+            ResourceNack: self.resources_refused,
+        }
+
+    async def create(self, request: CreateRequest, delivery: Delivery) -> None:
+        """Check a create request, record it, ask RMS; or refuse it.
+
+        Order of checks: own platform, domain, platform served, number free, limits.
+        """
+        e164 = request.confE164
+        requester, certain = requester_of(request, delivery, e164, request.mtreqid)
+        if self._platforms().own_abnormal:
+            await self._answers.say(self._own, requester, _nack(request, ErrCode.PLATFORM_ABNORMAL))
+            return
+        source = await self._domains.platform_of(request.moid)
+        if source is None:
+            await self._refuse(self._stores[self._own], request, requester, certain, ErrCode.UNKNOWN_DOMAIN)
+            return
+        if not self._platforms().serves(source):
+            await self._refuse(self._stores[self._own], request, requester, certain, ErrCode.PLATFORM_NOT_SERVED)
+            return
+        store = self._stores.get(source)
+        if store is None or (source != self._own and not store.available):
+            # Its Redis does not answer at the address that the PMS gave: the own store still works.
+            await self._refuse(self._stores[self._own], request, requester, certain, ErrCode.INTERNAL)
+            return
+        await self._begin(store, source, request, requester, certain)
+
+    async def _begin(
+        self, store: IConferenceStore, source: str, request: CreateRequest, requester: Requester, certain: bool
+    ) -> None:
+        e164, above = request.confE164, 0
+        for _ in range(10):
+            now_ms = self._clocks.now_ms(source)
+            epoch = self._epochs.next(now_ms, above)
+            asked = _event(request, source, self._own, requester, epoch, now_ms)
+            decision = creation.begin(asked, self._steps.rules)
+            record = decision.record
+            assert record is not None  # a beginning always writes one
+
+            def extras(commit: Commit, record: Conference = record, epoch: int = epoch) -> Commit:
+                return msgspec.structs.replace(
+                    commit,
+                    reserve=reservations(record),
+                    request=pending(requester, certain),
+                    above_tombstone=str(epoch),
+                    guards=self._domains.guards(source),
+                )
+
+            result = await self._steps.start(store, e164, "create", decision, now_ms, extras)
+            if result.outcome is Outcome.GUARD:
+                await self._domains.refresh()
+                if await self._domains.platform_of(request.moid) != source:
+                    await self._refuse(store, request, requester, certain, ErrCode.UNKNOWN_DOMAIN)
+                    return
+            elif result.outcome is Outcome.OLD_EPOCH:
+                above = int(result.loaded.tombstone["epoch"]) if result.loaded else 0
+            else:
+                await self._begun(store, request, requester, certain, result)
+                return
+        raise StoreError(f"create of {e164}: the directory or the tombstone changed ten times in a row")
+
+    async def _begun(
+        self,
+        store: IConferenceStore,
+        request: CreateRequest,
+        requester: Requester,
+        certain: bool,
+        result: CommitResult,
+    ) -> None:
+        if result.outcome is Outcome.DONE:
+            self._tally.count("creates_accepted")
+        elif result.outcome is Outcome.DUPLICATE:
+            await self._answers.repeat(store, result.loaded.request if result.loaded else None)
+        else:
+            await self._refuse(store, request, requester, certain, _REFUSALS[result.outcome])
+
+    async def _refuse(
+        self, store: IConferenceStore, request: CreateRequest, requester: Requester, certain: bool, error: ErrCode
+    ) -> None:
+        self._tally.count(f"creates_refused_{error}")
+        self.log.info("{e164}: create refused: {error}", e164=request.confE164, error=error)
+        await self._answers.give(store, request.confE164, requester, certain, _nack(request, error))
+
+    async def resources_given(self, answer: ResourceAck, delivery: Delivery) -> None:
+        """RMS has named hosts: the least loaded one is booked and asked."""
+        target = self._awaited(delivery)
+        if target is None:
+            return
+        store, e164, epoch = target
+        hosts = tuple(dict.fromkeys(server.ip for server in answer.mcu))
+
+        async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            if c is None or c.situation is not Situation.ASKING_RMS or c.epoch != epoch or c.attempt is None:
+                self._tally.count("answers_not_awaited")
+                return None
+            placement = await self._placing.book(c, hosts, answer.roommoid, now_ms)
+            wants_recorder = self._placing.wants_recorder(c)
+            return ResourcesGiven(
+                now_ms=now_ms,
+                epoch=epoch,
+                roommoid=answer.roommoid,
+                mcus=hosts,
+                vrs=answer.vrs[0].ip if answer.vrs and wants_recorder else "",
+                xmpu=bool(answer.mps),
+                placement=placement,
+            )
+
+        await self._steps.take(store, e164, "place", prepare)
+
+    async def resources_refused(self, answer: ResourceNack, delivery: Delivery) -> None:
+        """RMS has refused: the create fails."""
+        target = self._awaited(delivery)
+        if target is None:
+            return
+        store, e164, epoch = target
+
+        async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            return None if c is None else ResourcesRefused(now_ms=now_ms, epoch=epoch)
+
+        await self._steps.take(store, e164, "refuse_resources", prepare)
+
+    def _awaited(self, delivery: Delivery) -> tuple[IConferenceStore, str, int] | None:
+        """Store, number and epoch that an answer of RMS is for; None, and counted, if nobody awaits it."""
+        placement = parse_placement(delivery.correlation_id)
+        store = self._stores.get(placement[0]) if placement else None
+        if placement is None or store is None:
+            self._tally.count("answers_not_awaited")
+            self.log.info("an answer of RMS that nobody awaits: dropped")
+            return None
+        return store, placement[1], placement[2]
+
+
+def _nack(request: CreateRequest, error: ErrCode) -> CreateNack:
+    return CreateNack(confE164=request.confE164, mtreqid=request.mtreqid, errcode=error.value)
+
+
+def _event(request: CreateRequest, source: str, own: str, requester: Requester, epoch: int, now_ms: int) -> CreateAsked:
+    return CreateAsked(
+        now_ms=now_ms,
+        e164=request.confE164,
+        moid=request.moid,
+        source=source,
+        served_by=own,
+        confname=request.confname,
+        password=request.password,
+        conftype=request.conftype,
+        duration=request.duration,
+        terminals=request.maxjoinmt,
+        legacy=bool(request.legacy),
+        priority=request.priority,
+        create=request.original.decode(),
+        requester=requester,
+        epoch=epoch,
+    )

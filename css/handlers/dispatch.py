@@ -1,0 +1,102 @@
+"""From a delivery to its handler: size, schema, routing; what is bad is parked and never stops the consumer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from twisted.logger import Logger
+
+from css.domain.conference import Requester
+from css.handlers import addresses as to
+from css.handlers.effects import answer_address
+from css.handlers.letters import message_id
+from css.handlers.outbox import parked
+from css.handlers.steps import Probe
+from css.handlers.tally import Tally
+from css.messages.base import Message
+from css.messages.codec import Malformed, decode, nack_for_malformed, wire_type
+from css.ports.bus import Delivery, IBus, Outgoing, Unroutable
+
+MessageHandler = Callable[[Any, Delivery], Awaitable[None]]
+Routes = Mapping[type[Message], MessageHandler]
+
+
+def merge(*families: Routes) -> dict[type[Message], MessageHandler]:
+    """One routing table from that of each message family.
+
+    @raise ValueError: two families claim one message.
+    """
+    merged: dict[type[Message], MessageHandler] = {}
+    for routes in families:
+        for message, handler in routes.items():
+            if message in merged:
+                raise ValueError(f"{message.__name__} is routed twice")
+            merged[message] = handler
+    return merged
+
+
+class Dispatcher:
+    """Hands each delivery to the handler of its message.
+
+    @param notice: called with each decoded message before its handler (signs of life).
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, bus: IBus, routes: Routes, tally: Tally, notice: Callable[[Message], None], probe: Probe
+    ) -> None:
+        self._bus = bus
+        self._routes = routes
+        self._tally = tally
+        self._notice = notice
+        self._probe = probe
+
+    async def __call__(self, delivery: Delivery) -> None:
+        """Handle one delivery. Raises only what makes the bus give the delivery back: a dependency is away."""
+        if delivery.too_large_bytes:
+            await self._park(delivery, "too_large", {"x-css-size": delivery.too_large_bytes})
+            return
+        try:
+            message = decode(delivery.body)
+        except Malformed as malformed:
+            await self._refuse(delivery, malformed)
+            return
+        handler = self._routes.get(type(message))
+        if handler is None:
+            self._tally.count("unexpected")
+            await self._park(delivery, f"unknown_type: {wire_type(message)} is nothing that CSS takes")
+            return
+        self._notice(message)
+        await handler(message, delivery)
+        self._probe(type(message).__name__, "before_ack")
+
+    async def _refuse(self, delivery: Delivery, malformed: Malformed) -> None:
+        nack = nack_for_malformed(malformed)
+        if nack is not None:
+            requester = Requester(malformed.mtreqid or "", delivery.reply_to, delivery.correlation_id)
+            _, address = answer_address(requester)
+            if not delivery.reply_to and malformed.ip and malformed.pid:
+                address = (to.DEFAULT, to.mcu_queue(malformed.ip, malformed.pid))
+            identity = message_id("refused", delivery.message_id, delivery.correlation_id, delivery.body)
+            answer = Outgoing(*address, nack, identity, delivery.correlation_id)
+            try:
+                await self._bus.publish(answer)
+            except Unroutable:
+                self._tally.count("unroutable_dropped")
+        await self._park(delivery, malformed.reason)
+
+    async def _park(self, delivery: Delivery, reason: str, headers: Mapping[str, object] = {}) -> None:
+        self._tally.count("parked")
+        self.log.warn("parked a message of {queue}: {reason}", queue=delivery.queue, reason=reason)
+        message = Outgoing(
+            to.DEFAULT,
+            to.PARK_QUEUE,
+            delivery.body,
+            delivery.message_id,
+            delivery.correlation_id,
+            delivery.reply_to,
+            headers=dict(delivery.headers),
+        )
+        await self._bus.publish(parked(message, reason, delivery.queue, **headers))

@@ -1,0 +1,268 @@
+"""Effects of the domain to bytes and addresses: the only place that knows which message an effect is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from css.domain import effects as fx
+from css.domain.conference import Conference, Requester
+from css.domain.platforms import Platforms
+from css.handlers import addresses as to
+from css.handlers.letters import LOAD_LANE, OWN_LANE, SQL_LANE, Kind, Letter, message_id, notice_lane, pack, peer_lane
+from css.messages import create, reports, upu
+from css.messages.base import Message
+from css.messages.codec import encode
+from css.ports.bus import Outgoing
+from css.ports.sql import ConfinfoRow, RowWrite
+from css.ports.store import RequestWrite
+
+ANSWER_KEPT_SECONDS = 600
+"""How long an answer is repeated to repetitions of its request."""
+
+
+Identity = tuple[int, int, str]
+"""(epoch, version, salt) of a step; the salt tells steps apart that leave the record alone."""
+
+
+class Parcel(msgspec.Struct, gc=False):
+    """All that one step does through one lane."""
+
+    letters: list[Letter] = []
+    rows: list[RowWrite] = []
+    bookings: list[tuple[str, str]] = []
+
+    def data(self) -> bytes:
+        """Its bytes in the outbox."""
+        return pack(self.letters or self.rows or self.bookings)
+
+
+class Composed(msgspec.Struct):
+    """The effects of one step: parcels by lane, and the answers to remember."""
+
+    parcels: dict[str, Parcel] = {}
+    answers: list[RequestWrite] = []
+
+
+class Composer:
+    """Turns the effects of a decision into parcels.
+
+    @param platforms: gives the platforms as they are known now; decides which CM is told (contract section 2).
+    """
+
+    def __init__(self, own: str, platforms: Callable[[], Platforms]) -> None:
+        self._own = own
+        self._platforms = platforms
+
+    def compose(
+        self, effects: tuple[fx.Effect, ...], conference: Conference, identity: Identity, now_ms: int
+    ) -> Composed:
+        """
+        @param conference: the record after the step, or, if the step ends it, the one before.
+        @param identity: (epoch, version, salt) of the step, from which the message ids are made.
+        """
+        sheet = _Sheet(self._own, self._cm_peer(conference.source), conference, identity, now_ms)
+        for effect in effects:
+            _WRITERS[type(effect)](sheet, effect)
+        return sheet.composed
+
+    def _cm_peer(self, source: str) -> str:
+        """The platform whose CM is told, if it is not this one's."""
+        return "" if source == self._own or self._platforms().serves(source) else source
+
+
+class _Sheet:
+    """Where the effects of one step are written."""
+
+    def __init__(self, own: str, cm_peer: str, c: Conference, identity: Identity, now_ms: int) -> None:
+        self.own = own
+        self.cm_peer = cm_peer
+        self.c = c
+        self.now_ms = now_ms
+        self.composed = Composed({}, [])
+        self.identity = identity
+        self._headers = {"x-css-epoch": identity[0], "x-css-version": identity[1]}
+        self._count = 0
+
+    def parcel(self, lane: str) -> Parcel:
+        parcel = self.composed.parcels.get(lane)
+        if parcel is None:
+            parcel = self.composed.parcels[lane] = Parcel([], [], [])
+        return parcel
+
+    def send(
+        self,
+        kind: Kind,
+        address: tuple[str, str],
+        body: bytes,
+        *,
+        peer: str = "",
+        correlation_id: str = "",
+        reply_to: str = "",
+        expiration_ms: int = 0,
+    ) -> Outgoing:
+        """Write one message down; its id tells (e164, epoch, version, place within the step)."""
+        outgoing = Outgoing(
+            address[0],
+            address[1],
+            body,
+            message_id(self.c.e164, *self.identity, self._count),
+            correlation_id,
+            reply_to,
+            expiration_ms,
+            self._headers,
+        )
+        self._count += 1
+        token = correlation_id if kind is Kind.MCU_REQUEST else ""
+        lane = peer_lane(peer) if peer else notice_lane(address[0]) if kind is Kind.NOTICE else OWN_LANE
+        self.parcel(lane).letters.append(Letter(kind, self.now_ms, outgoing, token))
+        return outgoing
+
+    def answer(self, requester: Requester, message: Message) -> None:
+        """Write the answer to a request down, and remember it."""
+        kind, address = answer_address(requester)
+        outgoing = self.send(kind, address, encode(message), correlation_id=requester.correlation_id)
+        if requester.request_key:
+            self.composed.answers.append(remembered(requester, outgoing))
+
+
+def answer_address(requester: Requester) -> tuple[Kind, tuple[str, str]]:
+    """Where a CM's answer goes: to its reply queue, or where its notifications go."""
+    if requester.reply_to:
+        return Kind.REPLY, (to.DEFAULT, requester.reply_to)
+    return Kind.NOTICE, to.TO_CM_NOTICE
+
+
+def remembered(requester: Requester, answer: Outgoing, *, only_new: bool = False) -> RequestWrite:
+    """The memory of an answer."""
+    return RequestWrite(requester.request_key, pack(answer), ANSWER_KEPT_SECONDS, only_new)
+
+
+def _ask_resources(s: _Sheet, effect: fx.AskResources) -> None:
+    body = encode(create.ResourceRequest(moid=s.c.moid))
+    s.send(Kind.RESOURCE_REQUEST, to.TO_RMS, body, correlation_id=s.c.placement, reply_to=to.RMS_REPLY_QUEUE)
+
+
+def _ask_mcu_to_create(s: _Sheet, effect: fx.AskMcuToCreate) -> None:
+    c, attempt = s.c, s.c.attempt
+    body = create.mcu_create_body(
+        c.create.encode(),
+        ip=c.ip,
+        roommoid=c.roommoid,
+        epoch=c.epoch,
+        xmpu=int(attempt is not None and attempt.xmpu),
+        vrs=attempt.vrs if attempt else "",
+    )
+    s.send(
+        Kind.MCU_REQUEST,
+        (to.DEFAULT, to.mcu_host_queue(c.ip)),
+        body,
+        correlation_id=c.placement,
+        reply_to=to.MCU_QUEUE,
+        expiration_ms=effect.ttl_ms,
+    )
+
+
+def _release_on_mcu(s: _Sheet, effect: fx.ReleaseOnMcu) -> None:
+    body = encode(create.McuReleaseCommand(confE164=s.c.e164, ip=effect.ip, pid=effect.pid, epoch=effect.epoch))
+    s.send(Kind.COMMAND, (to.DEFAULT, to.mcu_queue(effect.ip, effect.pid)), body)
+
+
+def _answer_created(s: _Sheet, effect: fx.AnswerCreated) -> None:
+    c = s.c
+    s.answer(
+        effect.requester,
+        create.CreateAck(
+            confE164=c.e164,
+            confname=c.confname,
+            mtreqid=effect.requester.mtreqid,
+            ip=c.ip,
+            pid=c.pid,
+            roommoid=c.roommoid,
+            platformmoid=c.platformmoid,
+            endtime=c.endtime,
+        ),
+    )
+
+
+def _answer_refused(s: _Sheet, effect: fx.AnswerRefused) -> None:
+    nack = create.CreateNack(confE164=s.c.e164, mtreqid=effect.requester.mtreqid, errcode=effect.errcode.value)
+    s.answer(effect.requester, nack)
+
+
+def _answer_released(s: _Sheet, effect: fx.AnswerReleased) -> None:
+    s.answer(effect.requester, create.ReleaseAck(confE164=s.c.e164, mtreqid=effect.requester.mtreqid))
+
+
+def _tell_released(s: _Sheet, effect: fx.TellReleased) -> None:
+    body = encode(create.ReleaseNotice(confE164=s.c.e164, reason=effect.reason.value))
+    s.send(Kind.NOTICE, to.TO_CM_NOTICE, body, peer=s.cm_peer)
+
+
+def _report_running(s: _Sheet, effect: fx.ReportRunning) -> None:
+    c = s.c
+    message = upu.UpuAdd(
+        confE164=c.e164,
+        confname=c.confname,
+        conftype=c.conftype,
+        moid=c.moid,
+        platformmoid=c.platformmoid,
+        running=1,
+    )
+    s.send(Kind.NOTICE, to.TO_LOCATOR, encode(message))
+
+
+def _report_gone(s: _Sheet, effect: fx.ReportGone) -> None:
+    s.send(Kind.NOTICE, to.TO_LOCATOR, encode(upu.UpuDelete(confE164=s.c.e164, running=1)))
+
+
+def _save_row(s: _Sheet, effect: fx.SaveRow) -> None:
+    c = s.c
+    row = ConfinfoRow(c.e164, c.confname, c.password, c.moid, c.source, c.platformmoid, c.ip, c.begintime, c.endtime)
+    _row(s, row)
+
+
+def _delete_row(s: _Sheet, effect: fx.DeleteRow) -> None:
+    _row(s, None)
+
+
+def _row(s: _Sheet, row: ConfinfoRow | None) -> None:
+    s.parcel(SQL_LANE).rows.append(RowWrite(s.c.e164, s.identity[0], s.identity[1], row))
+
+
+def _free_load(s: _Sheet, effect: fx.FreeLoad) -> None:
+    s.parcel(LOAD_LANE).bookings.append((effect.ip, effect.token))
+
+
+def _bill(s: _Sheet, effect: fx.Bill) -> None:
+    c = s.c
+    message = reports.BillNotice(
+        confE164=c.e164,
+        confname=c.confname,
+        moid=c.moid,
+        srcplatformmoid=c.source,
+        platformmoid=c.platformmoid,
+        begintime=c.begintime,
+        endtime=effect.endtime,
+        reason=effect.reason.value,
+    )
+    s.send(Kind.NOTICE, to.TO_BILLING, encode(message))
+
+
+_WRITERS: dict[type[fx.Effect], Callable[[_Sheet, Any], None]] = {
+    fx.AskResources: _ask_resources,
+    fx.AskMcuToCreate: _ask_mcu_to_create,
+    fx.ReleaseOnMcu: _release_on_mcu,
+    fx.AnswerCreated: _answer_created,
+    fx.AnswerRefused: _answer_refused,
+    fx.AnswerReleased: _answer_released,
+    fx.TellReleased: _tell_released,
+    fx.ReportRunning: _report_running,
+    fx.ReportGone: _report_gone,
+    fx.SaveRow: _save_row,
+    fx.DeleteRow: _delete_row,
+    fx.FreeLoad: _free_load,
+    fx.Bill: _bill,
+}

@@ -1,0 +1,101 @@
+"""Effects in their final form, as the outbox keeps them: bytes and addresses, by lane."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+
+import msgspec
+
+from css.ports.bus import Outgoing
+from css.ports.sql import RowWrite
+
+OWN_LANE = "own"
+SQL_LANE = "sql"
+LOAD_LANE = "load"
+_NOTICE_LANE = "to/"
+_PEER_LANE = "peer/"
+
+_NAMESPACE = uuid.UUID("6f0e31f1-5c0c-5a84-9a3e-7a9f1d1c2b55")
+
+
+class Kind(enum.IntEnum):
+    """What it means that a letter reaches no queue (contract section 1)."""
+
+    REPLY = 1
+    """Dropped and counted: the requester has gone."""
+    MCU_REQUEST = 2
+    """The host's silence, at once."""
+    RESOURCE_REQUEST = 3
+    """Tried again until the time-out of what it asks."""
+    NOTICE = 4
+    """Tried again for `unroutable_seconds`, then parked."""
+    COMMAND = 5
+    """To an MCU process; dropped and counted: its next list shows what is still to be told."""
+
+
+class Letter(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One message to publish. `born_ms`: when it was decided, milliseconds of its store's clock."""
+
+    kind: Kind
+    born_ms: int
+    outgoing: Outgoing
+    token: str = ""
+    """An MCU request's placement token."""
+
+
+def notice_lane(exchange: str) -> str:
+    """The lane of notifications to one receiver at home: one that is away keeps nobody else waiting."""
+    return _NOTICE_LANE + exchange
+
+
+def is_at_home(lane: str) -> bool:
+    """Whether a lane's letters go to the own broker."""
+    return lane == OWN_LANE or lane.startswith(_NOTICE_LANE)
+
+
+def peer_lane(platform: str) -> str:
+    """The lane of another platform's broker."""
+    return _PEER_LANE + platform
+
+
+def peer_of(lane: str) -> str:
+    """Moid of the platform whose broker a lane goes to; empty if it is no such lane."""
+    return lane[len(_PEER_LANE) :] if lane.startswith(_PEER_LANE) else ""
+
+
+def message_id(*identity: object) -> str:
+    """A message's id, the same one each time that the same effect is carried out."""
+    return str(uuid.uuid5(_NAMESPACE, ":".join(map(str, identity))))
+
+
+_pack = msgspec.msgpack.Encoder().encode
+_letters = msgspec.msgpack.Decoder(list[Letter])
+_rows = msgspec.msgpack.Decoder(list[RowWrite])
+_bookings = msgspec.msgpack.Decoder(list[tuple[str, str]])
+_outgoing = msgspec.msgpack.Decoder(Outgoing)
+
+
+def pack(content: object) -> bytes:
+    """Bytes of what one entry of the outbox, or one remembered answer, holds."""
+    return _pack(content)
+
+
+def unpack_letters(data: bytes) -> list[Letter]:
+    """@raise msgspec.MsgspecError: these are no letters."""
+    return _letters.decode(data)
+
+
+def unpack_rows(data: bytes) -> list[RowWrite]:
+    """@raise msgspec.MsgspecError: these are no row writes."""
+    return _rows.decode(data)
+
+
+def unpack_bookings(data: bytes) -> list[tuple[str, str]]:
+    """(ip, token) pairs. @raise msgspec.MsgspecError: these are none."""
+    return _bookings.decode(data)
+
+
+def unpack_answer(data: bytes) -> Outgoing:
+    """A remembered answer. @raise msgspec.MsgspecError: it is none."""
+    return _outgoing.decode(data)

@@ -1,0 +1,100 @@
+"""Licences: asked from the BMC, verified, stored in their platform's Redis (seed 4.2 to 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from twisted.logger import Logger
+
+from css.domain.licence import parse_licence, to_fields
+from css.domain.platforms import Platforms
+from css.handlers import addresses as to
+from css.handlers.dispatch import Routes
+from css.handlers.tally import Tally
+from css.messages.codec import encode
+from css.messages.licences import LicenseNotice, LicenseRequest
+from css.ports.bus import Delivery, IBus, Outgoing
+from css.ports.licence import BadLicence, ILicenceCipher
+from css.ports.store import IConferenceStore
+
+
+class Licences:
+    """Keeps the licences of the own and the possible platforms, and of their user domains, up to date.
+
+    @param platform_of: gives a user domain's platform, None if unknown.
+    @param session: a text that no other run of any instance has; begins the ids of its requests.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        own: str,
+        platforms: Callable[[], Platforms],
+        stores: Mapping[str, IConferenceStore],
+        platform_of: Callable[[str], Awaitable[str | None]],
+        bus: IBus,
+        cipher: ILicenceCipher,
+        tally: Tally,
+        session: str,
+    ) -> None:
+        self._own = own
+        self._platforms = platforms
+        self._stores = stores
+        self._platform_of = platform_of
+        self._bus = bus
+        self._cipher = cipher
+        self._tally = tally
+        self._known: set[str] = set()
+        self._session = session
+        self._asked = 0
+
+    @property
+    def routes(self) -> Routes:
+        """What it handles."""
+        return {LicenseNotice: self.received}
+
+    @property
+    def complete(self) -> bool:
+        """Whether each of the own and the possible platforms has given its licence."""
+        return not self._missing()
+
+    def _missing(self) -> list[str]:
+        return [moid for moid in self._platforms().possible_and_own if moid not in self._known]
+
+    async def ask(self) -> None:
+        """Ask the BMC for every platform's licence that is not known yet. Fails with `BusError`."""
+        for moid in self._missing():
+            self._asked += 1  # a new question each time: it has an id of its own
+            body = encode(LicenseRequest(moid=moid))
+            identity = f"{self._session}.{self._asked}"
+            await self._bus.publish(Outgoing(*to.TO_BMC, body, identity, reply_to=to.BMC_QUEUE))
+
+    async def received(self, notice: LicenseNotice, delivery: Delivery) -> None:
+        """The BMC has sent a licence, asked or not. One that does not verify is refused, and the last good one stays."""
+        store = await self._store_of(notice.moid)
+        if store is None:
+            self._tally.count("licences_ignored")
+            self.log.info("a licence of {moid}, which is not ours to keep: ignored", moid=notice.moid)
+            return
+        try:
+            licence = parse_licence(self._cipher.open(notice.license))
+        except (BadLicence, ValueError) as error:
+            self._tally.count("licences_refused")
+            self.log.error(
+                "ALERT: the licence of {moid} is refused, the last good one stays: {error}",
+                moid=notice.moid,
+                error=str(error),
+            )
+            return
+        await store.write_hashes({f"domain/{notice.moid}/license": to_fields(licence, notice.license)})
+        self._known.add(notice.moid)
+        self._tally.count("licences_stored")
+        self.log.info("licence of {moid} stored", moid=notice.moid)
+
+    async def _store_of(self, moid: str) -> IConferenceStore | None:
+        kept = self._platforms().possible_and_own
+        if moid in kept:
+            return self._stores.get(moid)
+        platform = await self._platform_of(moid)
+        return self._stores.get(platform) if platform is not None and platform in kept else None

@@ -1,0 +1,140 @@
+"""What MCUs say about conferences and themselves (seed 1.1, 9)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.logger import Logger
+
+from css.domain.conference import Conference, parse_placement
+from css.domain.creation import hosts_to_try, names_placement
+from css.domain.events import DeadlinePassed, Event, McuAccepted, McuEnded, McuRefused, Placement
+from css.handlers.dispatch import Routes
+from css.handlers.liveness import Liveness
+from css.handlers.lookup import Lookup
+from css.handlers.placing import Placing
+from css.handlers.steps import Steps
+from css.handlers.tally import Tally
+from css.handlers.tracker import Tracker
+from css.messages.create import McuCreateAck, McuCreateNack, McuReleaseNotice
+from css.messages.mcu import ConfListNotice, DisconnectNotice, HeartbeatNotice
+from css.ports.bus import Delivery
+from css.ports.store import IConferenceStore, StoreError
+
+
+class McuAnswers:
+    """Takes the answers and notices of MCUs, and the silence of those that do not answer."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        own: str,
+        stores: Mapping[str, IConferenceStore],
+        lookup: Lookup,
+        steps: Steps,
+        placing: Placing,
+        liveness: Liveness,
+        tracker: Tracker,
+        tally: Tally,
+    ) -> None:
+        self._own = own
+        self._stores = stores
+        self._lookup = lookup
+        self._steps = steps
+        self._placing = placing
+        self._liveness = liveness
+        self._tracker = tracker
+        self._tally = tally
+
+    @property
+    def routes(self) -> Routes:
+        """What it handles."""
+        return {
+            McuCreateAck: self.accepted,
+            McuCreateNack: self.refused,
+            McuReleaseNotice: self.ended,
+            ConfListNotice: self.heard,
+            HeartbeatNotice: self.heard,
+            DisconnectNotice: self.disconnected,
+        }
+
+    async def accepted(self, ack: McuCreateAck, delivery: Delivery) -> None:
+        """An MCU process has started a conference."""
+        store = await self._store_of(ack.confE164, delivery)
+
+        async def prepare(c: Conference | None, now_ms: int) -> Event:
+            return McuAccepted(now_ms=now_ms, ip=ack.ip, pid=ack.pid, epoch=ack.epoch)
+
+        await self._steps.take(store, ack.confE164, "accept", prepare)
+
+    async def refused(self, nack: McuCreateNack, delivery: Delivery) -> None:
+        """A host has refused a conference: the next one is booked and asked."""
+        store = await self._store_of(nack.confE164, delivery)
+        await self._refused(store, nack.confE164, nack.ip, nack.epoch, silent=False)
+
+    def silent_at_once(self, token: str) -> None:
+        """The request of a placement reached no queue: its host is not there."""
+        placement = parse_placement(token)
+        store = self._stores.get(placement[0]) if placement else None
+        if placement is None or store is None:
+            return
+        _, e164, epoch = placement
+        self._tally.count("mcu_without_queue")
+        # Not awaited: this is called from within a step of the same conference.
+        self._tracker.run(self._refused(store, e164, "", epoch, silent=True), f"next MCU for {e164}")
+
+    async def _refused(self, store: IConferenceStore, e164: str, ip: str, epoch: int | None, *, silent: bool) -> None:
+        async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            if c is None:
+                return None
+            host = ip or c.ip
+            placement = await self._next_host(c, now_ms) if names_placement(c, host, epoch) else None
+            return McuRefused(now_ms=now_ms, ip=host, epoch=epoch, silent=silent, placement=placement)
+
+        await self._steps.take(store, e164, "refuse", prepare)
+
+    async def overdue(self, store: IConferenceStore, e164: str) -> None:
+        """What a conference awaits has not come in time."""
+
+        async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            if c is None or not c.due_ms or now_ms < c.due_ms:
+                return None
+            return DeadlinePassed(now_ms=now_ms, placement=await self._next_host(c, now_ms))
+
+        await self._steps.take(store, e164, "overdue", prepare)
+
+    async def _next_host(self, c: Conference, now_ms: int) -> Placement | None:
+        hosts = hosts_to_try(c, now_ms)
+        room = c.attempt.roommoid if c.attempt else ""
+        return await self._placing.book(c, hosts, room, now_ms)
+
+    async def ended(self, notice: McuReleaseNotice, delivery: Delivery) -> None:
+        """A placement is over on its MCU."""
+        store = await self._store_of(notice.confE164, delivery)
+
+        async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            if c is None:
+                return None
+            return McuEnded(now_ms=now_ms, ip=notice.ip, pid=notice.pid, epoch=notice.epoch)
+
+        await self._steps.take(store, notice.confE164, "ended", prepare)
+
+    async def heard(self, notice: ConfListNotice | HeartbeatNotice, delivery: Delivery) -> None:
+        """A sign of life; it was noted before this handler was called."""
+
+    async def disconnected(self, notice: DisconnectNotice, delivery: Delivery) -> None:
+        """The link layer has lost a process (seed 9.4): nothing new is placed there."""
+        await self._liveness.disconnected(notice.ip, notice.pid)
+
+    async def _store_of(self, e164: str, delivery: Delivery) -> IConferenceStore:
+        """The store that has the conference: told by the correlation id, else found by the number."""
+        placement = parse_placement(delivery.correlation_id)
+        if placement is not None and placement[1] == e164 and placement[0] in self._stores:
+            return self._stores[placement[0]]
+        found = await self._lookup.find(e164)
+        if found.store is not None:
+            return found.store
+        if not found.all_answered:
+            raise StoreError(f"{e164}: no record found, and not every store answered")
+        return self._stores[self._own]

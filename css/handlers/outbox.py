@@ -1,0 +1,263 @@
+"""Carrying effects out after their commit, and once more what an instance left behind."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from css.handlers import addresses as to
+from css.handlers.clocks import StoreClocks
+from css.handlers.effects import Parcel
+from css.handlers.letters import Kind, Letter, is_at_home, message_id, pack
+from css.handlers.tally import Tally
+from css.ports.bus import BusError, IBus, Outgoing, Unroutable
+from css.ports.store import Commit, IConferenceStore, OutboxEntry, StoreError
+
+ACK_WAIT_SECONDS = 5.0
+"""How long a step waits for the broker to confirm its effects before the outbox alone has them."""
+RETRY_PAUSE_SECONDS = 0.2
+PEER_PATIENCE_MS = 600_000
+"""How long a notification waits for another platform's broker."""
+
+OnSilence = Callable[[str], None]
+"""Called with the placement token of a request whose host has no queue."""
+
+
+class _Fate(enum.Enum):
+    """What becomes of a letter after one try."""
+
+    DONE = "done"
+    SOON = "soon"
+    """Worth another try within the step."""
+    LATER = "later"
+    """Left to the sweep."""
+
+
+class Post:
+    """Publishes letters, and decides what an unroutable one means.
+
+    @param own: the own platform's broker.
+    @param peers: the other platforms' brokers by moid.
+    @param unroutable_ms: how long a notification that reaches no queue is tried again.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        clocks: StoreClocks,
+        own: IBus,
+        peers: Mapping[str, IBus],
+        tally: Tally,
+        unroutable_ms: int,
+    ) -> None:
+        self._reactor = reactor
+        self._clocks = clocks
+        self._own = own
+        self._peers = peers
+        self._tally = tally
+        self._unroutable_ms = unroutable_ms
+        self.on_silence: OnSilence = lambda token: None
+
+    async def deliver(self, letters: list[Letter], platform: str, peer: str = "", patient: bool = True) -> list[Letter]:
+        """Publish letters in order on the own broker, or on that of `peer`.
+
+        @param platform: whose store's clock the letters' birth is measured by.
+        @param patient: try again for `ACK_WAIT_SECONDS`; else once.
+        @return: those that must be tried again later.
+        """
+        give_up_at = self._reactor.seconds() + (ACK_WAIT_SECONDS if patient else 0.0)
+        later: list[Letter] = []
+        soon = await self._publish_all(letters, platform, peer, later)
+        while soon and self._reactor.seconds() < give_up_at:
+            await deferLater(self._reactor, RETRY_PAUSE_SECONDS)
+            soon = await self._publish_all(soon, platform, peer, later)
+        return soon + later
+
+    async def _publish_all(self, letters: list[Letter], platform: str, peer: str, later: list[Letter]) -> list[Letter]:
+        bus = self._peers.get(peer) if peer else self._own
+        if bus is None:
+            later += [each for each in letters if not await self._overdue(each, platform)]
+            return []
+        if len(letters) == 1:
+            outcomes = [await _outcome(bus.publish(letters[0].outgoing))]
+        else:
+            publishes: list[Deferred[Any]] = [bus.publish(each.outgoing) for each in letters]
+            pairs = await DeferredList(publishes, consumeErrors=True)
+            outcomes = [None if ok else result.value for ok, result in pairs]
+        soon = []
+        for letter, error in zip(letters, outcomes, strict=True):
+            fate = _Fate.DONE if error is None else await self._fate(letter, error, platform, peer)
+            if fate is _Fate.SOON:
+                soon.append(letter)
+            elif fate is _Fate.LATER:
+                later.append(letter)
+        return soon
+
+    async def _fate(self, letter: Letter, error: BaseException, platform: str, peer: str) -> _Fate:
+        if not isinstance(error, BusError):
+            raise error
+        if not isinstance(error, Unroutable):
+            overdue = bool(peer) and await self._overdue(letter, platform)
+            return _Fate.DONE if overdue else _Fate.LATER if peer else _Fate.SOON
+        match letter.kind:
+            case Kind.REPLY | Kind.COMMAND:
+                self._tally.count("unroutable_dropped")
+                self.log.info("no queue {queue}: dropped", queue=letter.outgoing.routing_key)
+                return _Fate.DONE
+            case Kind.MCU_REQUEST:
+                self.on_silence(letter.token)
+                return _Fate.DONE
+            case Kind.RESOURCE_REQUEST:
+                # Its record's deadline ends the waiting; until then RMS may declare its queue.
+                return _Fate.SOON if self._age_ms(letter, platform) < self._unroutable_ms else _Fate.DONE
+        if self._age_ms(letter, platform) <= self._unroutable_ms:
+            return _Fate.LATER
+        return _Fate.DONE if await self._park(letter, "unroutable") else _Fate.LATER
+
+    def _age_ms(self, letter: Letter, platform: str) -> int:
+        return self._clocks.now_ms(platform) - letter.born_ms
+
+    async def _overdue(self, letter: Letter, platform: str) -> bool:
+        """Whether a letter for another platform has waited too long, and so has been parked."""
+        return self._age_ms(letter, platform) > PEER_PATIENCE_MS and await self._park(letter, "unreachable")
+
+    async def _park(self, letter: Letter, reason: str) -> bool:
+        outgoing = letter.outgoing
+        self._tally.count(f"parked_{reason}")
+        self.log.warn(
+            "parked in {park}: {exchange}/{key} could not be reached ({reason})",
+            park=to.PARK_QUEUE,
+            exchange=outgoing.exchange,
+            key=outgoing.routing_key,
+            reason=reason,
+        )
+        error = await _outcome(self._own.publish(parked(outgoing, reason, outgoing.routing_key)))
+        return error is None
+
+
+async def _outcome(publish: Deferred[None]) -> BaseException | None:
+    try:
+        await publish
+    except BusError as error:
+        return error
+    return None
+
+
+def parked(message: Outgoing, reason: str, queue: str, **headers: object) -> Outgoing:
+    """A message as it goes to the park queue: the body unchanged, the reason and the place in headers."""
+    extra = {"x-css-reason": reason, "x-css-queue": queue, **headers}
+    return msgspec.structs.replace(
+        message,
+        exchange=to.DEFAULT,
+        routing_key=to.PARK_QUEUE,
+        expiration_ms=0,
+        message_id=message.message_id or message_id("park", queue, message.body),
+        headers={**message.headers, **extra},
+    )
+
+
+class Outbox:
+    """The outbox as steps see it: writes entries into a commit, then carries them out.
+
+    @param lease_ms: how long a sweep leaves fresh entries to whoever committed them.
+    """
+
+    def __init__(self, own: str, clocks: StoreClocks, post: Post, lease_ms: int) -> None:
+        self._own = own
+        self._clocks = clocks
+        self._post = post
+        self._lease_ms = lease_ms
+        self._done: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+        self.carriers: dict[str, Callable[[IConferenceStore, str, str, Parcel], None]] = {}
+        """What carries out the lanes that are not messages, by lane; each clears its entries itself."""
+
+    def entries(self, parcels: Mapping[str, Parcel], mark: str, now_ms: int) -> tuple[OutboxEntry, ...]:
+        """The parcels of one step, as its commit takes them."""
+        due_ms = now_ms + self._lease_ms
+        return tuple(OutboxEntry(self._own, lane, mark, parcel.data(), due_ms) for lane, parcel in parcels.items())
+
+    def cleared(self, store: IConferenceStore, e164: str) -> tuple[tuple[str, str, str], ...]:
+        """Entries of a number that are done and not yet forgotten: the next commit takes them along.
+
+        Give them back with `not_cleared` if that commit is not made.
+        """
+        done = self._done.pop((store.platform, e164), None)
+        return tuple(done) if done else ()
+
+    def not_cleared(self, store: IConferenceStore, e164: str, done: tuple[tuple[str, str, str], ...]) -> None:
+        """The commit that was to take these along was not made."""
+        if done:
+            self._done.setdefault((store.platform, e164), []).extend(done)
+
+    async def carry_out(
+        self,
+        store: IConferenceStore,
+        e164: str,
+        parcels: Mapping[str, Parcel],
+        mark: str,
+        waiting: tuple[str, ...],
+    ) -> None:
+        """Carry the effects of a commit out; returns when the own broker has confirmed its letters, or after 5 s.
+
+        What another instance has not finished of this number (`waiting`) goes first: such lanes are left to the sweep.
+        """
+        ready = {lane: parcel for lane, parcel in parcels.items() if lane not in waiting}
+        for lane, carrier in self.carriers.items():
+            if lane in ready:
+                carrier(store, e164, mark, ready.pop(lane))
+        at_home = {lane: parcel.letters for lane, parcel in ready.items() if is_at_home(lane)}
+        letters = [letter for each in at_home.values() for letter in each]
+        if letters:
+            left = await self._post.deliver(letters, store.platform)
+            await self._settle(store, e164, mark, at_home, left)
+
+    async def _settle(
+        self, store: IConferenceStore, e164: str, mark: str, lanes: Mapping[str, list[Letter]], left: list[Letter]
+    ) -> None:
+        for lane, letters in lanes.items():
+            left_here = [each for each in letters if each in left] if left else []
+            if not left_here:
+                self.mark_done(store, e164, lane, mark)
+            elif len(left_here) < len(letters):
+                await self.keep_only(store, e164, lane, mark, left_here)
+
+    def mark_done(self, store: IConferenceStore, e164: str, lane: str, mark: str) -> None:
+        """An entry has been carried out; it is forgotten with the number's next commit, or by `flush`."""
+        self._done.setdefault((store.platform, e164), []).append((self._own, lane, mark))
+
+    async def keep_only(self, store: IConferenceStore, e164: str, lane: str, mark: str, left: list[Letter]) -> None:
+        """Of an entry, only some letters are still to be sent."""
+        due_ms = self._clocks.now_ms(store.platform) + self._lease_ms
+        entry = OutboxEntry(self._own, lane, mark, pack(left), due_ms)
+        await store.commit(Commit(e164=e164, touch_record=False, outbox=(entry,)))
+
+    async def flush(self, stores: Mapping[str, IConferenceStore]) -> None:
+        """Forget what is done. Fails with `StoreError`; what was not forgotten is so at the next flush."""
+        taken, self._done = self._done, {}
+        try:
+            await self._forget(stores, taken)
+        except StoreError:
+            for key, entries in taken.items():
+                self._done.setdefault(key, []).extend(entries)
+            raise
+
+    async def _forget(
+        self, stores: Mapping[str, IConferenceStore], taken: Mapping[tuple[str, str], list[tuple[str, str, str]]]
+    ) -> None:
+        by_lane: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+        for (platform, e164), entries in taken.items():
+            for owner, lane, mark in entries:
+                by_lane.setdefault((platform, owner, lane), []).append((e164, mark))
+        for (platform, owner, lane), done in by_lane.items():
+            store = stores.get(platform)
+            if store is not None:
+                await store.clear_outbox(owner, lane, done)

@@ -1,0 +1,89 @@
+"""Choosing and booking the host of a placement (seed 1.1: the MCU with the fewest conferences)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+import msgspec
+from twisted.logger import Logger
+
+from css.domain.conference import Conference, placement_token
+from css.domain.epochs import EpochSource
+from css.domain.events import Placement
+from css.handlers.clocks import StoreClocks
+from css.handlers.tracker import Tracker
+from css.ports.store import IPlatformState, StoreError
+
+PENALTY = 10
+"""Conferences that a host which has just failed seems to carry more than it does."""
+
+
+class _Wishes(msgspec.Struct):
+    record: int = 0
+
+
+class Placing:
+    """Books hosts in the own platform's Redis, whatever the conference's source platform.
+
+    @param silent_before_ms: gives the time (own store's clock) before which a process last seen counts as silent.
+    @param booking_lease_ms: after which a booking is compared with its record.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        state: Callable[[], IPlatformState],
+        clocks: StoreClocks,
+        epochs: EpochSource,
+        random: Random,
+        tracker: Tracker,
+        silent_before_ms: Callable[[], int],
+        booking_lease_ms: int,
+        penalty_seconds: int,
+    ) -> None:
+        self._state = state
+        self._epochs = epochs
+        self._random = random
+        self._tracker = tracker
+        self._silent_before_ms = silent_before_ms
+        self._booking_lease_ms = booking_lease_ms
+        self._penalty_seconds = penalty_seconds
+
+    async def book(self, c: Conference, hosts: Sequence[str], roommoid: str, now_ms: int) -> Placement | None:
+        """Book the least loaded usable host for a fresh epoch; ties are broken at random.
+
+        @param roommoid: room of hosts that never reported one.
+        @return: None if no host is usable. Fails with `StoreError`.
+        """
+        if not hosts:
+            return None
+        epoch = self._epochs.next(now_ms, c.epoch)
+        shuffled = self._random.sample(list(hosts), len(hosts))
+        booking = await self._state().book(
+            placement_token(c.source, c.e164, epoch),
+            shuffled,
+            roommoid,
+            self._silent_before_ms(),
+            self._booking_lease_ms,
+        )
+        return None if booking is None else Placement(booking.ip, booking.roommoid, epoch)
+
+    def penalise(self, ip: str) -> None:
+        """A host has just failed: it counts as more loaded, less and less."""
+        self._tracker.run(self._penalise(ip), f"penalty of MCU {ip}")
+
+    async def _penalise(self, ip: str) -> None:
+        try:
+            await self._state().penalise(ip, PENALTY, self._penalty_seconds)
+        except StoreError as error:
+            # The penalty only makes placement smarter; without it the host is merely tried again.
+            self.log.info("MCU {ip} could not be penalised: {error}", ip=ip, error=str(error))
+
+    def wants_recorder(self, c: Conference) -> bool:
+        """Whether the CM asked for recording."""
+        return _wishes.decode(c.create).record == 1
+
+
+_wishes = msgspec.json.Decoder(_Wishes)

@@ -1,0 +1,79 @@
+"""A CM's release request (contract: "Release")."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from twisted.logger import Logger
+
+from css.domain.conference import Conference, Requester
+from css.domain.errors import ErrCode
+from css.domain.events import Event, ReleaseAsked
+from css.domain.platforms import Platforms
+from css.handlers.dispatch import Routes
+from css.handlers.lookup import Lookup
+from css.handlers.requests import Answers, requester_of
+from css.handlers.steps import Steps
+from css.messages.create import ReleaseNack, ReleaseRequest
+from css.ports.bus import Delivery
+from css.ports.store import IConferenceStore
+
+
+class Releasing:
+    """Ends conferences that a CM no longer wants."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        own: str,
+        platforms: Callable[[], Platforms],
+        stores: Mapping[str, IConferenceStore],
+        lookup: Lookup,
+        steps: Steps,
+        answers: Answers,
+    ) -> None:
+        self._own = own
+        self._platforms = platforms
+        self._stores = stores
+        self._lookup = lookup
+        self._steps = steps
+        self._answers = answers
+
+    @property
+    def routes(self) -> Routes:
+        """What it handles."""
+        return {ReleaseRequest: self.release}
+
+    async def release(self, request: ReleaseRequest, delivery: Delivery) -> None:
+        """End a conference in whatever state it is, and answer at once."""
+        e164 = request.confE164
+        requester, certain = requester_of(request, delivery, e164, request.mtreqid)
+        if self._platforms().own_abnormal:
+            await self._answers.say(self._own, requester, _nack(request, ErrCode.PLATFORM_ABNORMAL))
+            return
+        found = await self._lookup.find(e164, requester.request_key)
+        if certain and found.request is not None:
+            # A repetition, perhaps late: it must not end a conference that has since got the same number.
+            await self._answers.repeat(self._stores[self._own], found.request)
+            return
+        if found.store is None:
+            missing = ErrCode.CONF_NOT_FOUND if found.all_answered else ErrCode.UNREACHABLE_PLATFORM
+            await self._refuse(request, requester, certain, missing)
+            return
+        if not await self._release(found.store, e164, requester):
+            await self._refuse(request, requester, certain, ErrCode.CONF_NOT_FOUND)
+
+    async def _release(self, store: IConferenceStore, e164: str, requester: Requester) -> bool:
+        async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            return None if c is None else ReleaseAsked(now_ms=now_ms, requester=requester)
+
+        return await self._steps.take(store, e164, "release", prepare) is not None
+
+    async def _refuse(self, request: ReleaseRequest, requester: Requester, certain: bool, error: ErrCode) -> None:
+        self.log.info("{e164}: release refused: {error}", e164=request.confE164, error=error)
+        await self._answers.give(self._stores[self._own], request.confE164, requester, certain, _nack(request, error))
+
+
+def _nack(request: ReleaseRequest, error: ErrCode) -> ReleaseNack:
+    return ReleaseNack(confE164=request.confE164, mtreqid=request.mtreqid, errcode=error.value)

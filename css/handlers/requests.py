@@ -1,0 +1,87 @@
+"""How a request is known again, and how its answer is repeated (contract section 1, "The same request")."""
+
+from __future__ import annotations
+
+import hashlib
+
+from css.domain.conference import Requester
+from css.handlers.clocks import StoreClocks
+from css.handlers.effects import ANSWER_KEPT_SECONDS, Parcel, answer_address, remembered
+from css.handlers.letters import OWN_LANE, Kind, Letter, message_id, notice_lane, unpack_answer
+from css.handlers.outbox import Outbox, Post
+from css.handlers.tally import Tally
+from css.messages.base import Message
+from css.messages.codec import encode, wire_type
+from css.ports.bus import Delivery, Outgoing
+from css.ports.store import Commit, IConferenceStore, Outcome, RequestWrite
+
+
+def requester_of(message: Message, delivery: Delivery, e164: str, mtreqid: str) -> tuple[Requester, bool]:
+    """Who asks, and whether an equal key means the same request.
+
+    Equal `message_id`; without one, equal type, number, `mtreqid`, `reply_to` and `correlation_id`; with none of these
+    marks, only what the broker flags as redelivered can be the same request.
+    """
+    if delivery.message_id:
+        parts: tuple[str, ...] = ("id", delivery.message_id)
+        certain = True
+    else:
+        parts = (wire_type(message), e164, mtreqid, delivery.reply_to, delivery.correlation_id)
+        certain = bool(mtreqid or delivery.correlation_id) or delivery.redelivered
+    key = hashlib.sha1("\0".join(parts).encode(), usedforsecurity=False).hexdigest()
+    return Requester(mtreqid, delivery.reply_to, delivery.correlation_id, key), certain
+
+
+def pending(requester: Requester, certain: bool) -> RequestWrite:
+    """The memory of a request whose answer comes later."""
+    return RequestWrite(requester.request_key, b"", ANSWER_KEPT_SECONDS, only_new=certain)
+
+
+class Answers:
+    """Gives answers that belong to no record, and repeats those that are kept."""
+
+    def __init__(self, clocks: StoreClocks, outbox: Outbox, post: Post, tally: Tally) -> None:
+        self._clocks = clocks
+        self._outbox = outbox
+        self._post = post
+        self._tally = tally
+
+    async def give(
+        self, store: IConferenceStore, e164: str, requester: Requester, certain: bool, message: Message
+    ) -> None:
+        """Answer a request that changes no record; a repetition gets the answer that the first one got."""
+        now_ms = self._clocks.now_ms(store.platform)
+        kind, outgoing = answer_to(requester, message)
+        write = remembered(requester, outgoing, only_new=certain)
+        lane = notice_lane(outgoing.exchange) if kind is Kind.NOTICE else OWN_LANE
+        parcels = {lane: Parcel([Letter(kind, now_ms, outgoing)], [], [])}
+        mark = f"0.0.{requester.request_key}"
+        entries = self._outbox.entries(parcels, mark, now_ms)
+        result = await store.commit(Commit(e164=e164, touch_record=False, request=write, outbox=entries))
+        if result.outcome is Outcome.DONE:
+            await self._outbox.carry_out(store, e164, parcels, mark, ())
+        elif result.loaded is not None:
+            await self.repeat(store, result.loaded.request)
+
+    async def say(self, store_platform: str, requester: Requester, message: Message) -> None:
+        """Answer without any memory: what is used while no store can be written."""
+        kind, outgoing = answer_to(requester, message)
+        await self._deliver(kind, outgoing, store_platform)
+
+    async def repeat(self, store: IConferenceStore, kept: bytes | None) -> None:
+        """Send a kept answer again; a request that is still pending is answered when its work is done."""
+        self._tally.count("request_repeated")
+        if kept:
+            outgoing = unpack_answer(kept)
+            await self._deliver(Kind.NOTICE if outgoing.exchange else Kind.REPLY, outgoing, store.platform)
+
+    async def _deliver(self, kind: Kind, outgoing: Outgoing, platform: str) -> None:
+        letter = Letter(kind, self._clocks.now_ms(platform), outgoing)
+        await self._post.deliver([letter], platform)
+
+
+def answer_to(requester: Requester, message: Message) -> tuple[Kind, Outgoing]:
+    """An answer with its address; its id is the same each time."""
+    kind, address = answer_address(requester)
+    identity = message_id("answer", requester.request_key)
+    return kind, Outgoing(*address, encode(message), identity, requester.correlation_id)

@@ -1,0 +1,82 @@
+"""Work in flight, so that a stop can wait for it and no failure is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+class Tracker:
+    """Runs coroutines that nobody awaits; logs their failures; `drained` tells when all are done."""
+
+    log = Logger()
+
+    def __init__(self) -> None:
+        self._running: set[Deferred[Any]] = set()
+        self._waiting: list[Deferred[None]] = []
+
+    @property
+    def in_flight(self) -> int:
+        """How many are running."""
+        return len(self._running)
+
+    def run(self, work: Coroutine[Deferred[Any], Any, Any], what: str) -> None:
+        """Run a coroutine to its end; a failure is logged with `what`."""
+        running = Deferred.fromCoroutine(work)
+        if running.called and not running.paused and not isinstance(running.result, Failure):
+            return
+        self._running.add(running)
+
+        def done(result: object) -> None:
+            self._running.discard(running)
+            if isinstance(result, Failure):
+                self.log.failure("{what} failed", failure=result, what=what)
+            if not self._running:
+                waiting, self._waiting = self._waiting, []
+                for each in waiting:
+                    each.callback(None)
+
+        _ = running.addBoth(done)
+
+    def drained(self) -> Deferred[None]:
+        """@return: fires when nothing is running any more."""
+        waiting: Deferred[None] = Deferred()
+        if self._running:
+            self._waiting.append(waiting)
+        else:
+            waiting.callback(None)
+        return waiting
+
+
+class NumberLocks:
+    """One step at a time for each conference, within this instance; across instances the record's version decides."""
+
+    def __init__(self) -> None:
+        self._queues: dict[str, list[Deferred[None]]] = {}
+
+    async def run(self, e164: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Run `work` when every earlier one of the number has ended."""
+        queue = self._queues.get(e164)
+        if queue is None:
+            self._queues[e164] = []
+        else:
+            turn: Deferred[None] = Deferred()
+            queue.append(turn)
+            await turn
+        try:
+            return await work()
+        finally:
+            self._release(e164)
+
+    def _release(self, e164: str) -> None:
+        queue = self._queues[e164]
+        if queue:
+            queue.pop(0).callback(None)
+        else:
+            del self._queues[e164]

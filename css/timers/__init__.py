@@ -1,0 +1,1 @@
+"""What happens by time: queries on indexes, never scans, whatever instance runs them."""

@@ -1,0 +1,67 @@
+"""Bookings of MCU load are compared with their records once, after their lease; what no record names is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from twisted.logger import Logger
+
+from css.domain.conference import from_fields, parse_placement
+from css.handlers.tally import Tally
+from css.ports.store import IConferenceStore, IPlatformState, StoreError
+
+PAGE = 200
+
+
+class BookingCheck:
+    """What a crash between booking and commit leaves behind is found here.
+
+    @param lease_ms: when a booking whose record can't be read now is looked at again.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        state: Callable[[], IPlatformState],
+        stores: Mapping[str, IConferenceStore],
+        tally: Tally,
+        lease_ms: int,
+    ) -> None:
+        self._state = state
+        self._stores = stores
+        self._tally = tally
+        self._lease_ms = lease_ms
+
+    async def tick(self) -> None:
+        """Look at the bookings whose lease has run out. Fails with `StoreError`."""
+        bookings = await self._state().claim_bookings(self._lease_ms, PAGE)
+        settled: list[tuple[str, str]] = []
+        stale: list[tuple[str, str]] = []
+        for ip, token in bookings:
+            held = await self._is_held(ip, token)
+            if held is not None:
+                (settled if held else stale).append((ip, token))
+        if settled:
+            await self._state().settle_bookings(settled)
+        if stale:
+            self._tally.count("bookings_dropped", len(stale))
+            await self._state().unbook(stale)
+
+    async def _is_held(self, ip: str, token: str) -> bool | None:
+        """Whether a record names the placement there; None: its store does not answer."""
+        placement = parse_placement(token)
+        if placement is None:
+            return False
+        platform, e164, epoch = placement
+        store = self._stores.get(platform)
+        if store is None:
+            return None
+        try:
+            loaded = await store.load(e164)
+        except StoreError:
+            return None
+        if not loaded.record:
+            return False
+        c = from_fields(e164, loaded.record, loaded.conf)
+        return c.ip == ip and c.epoch == epoch

@@ -1,0 +1,99 @@
+"""The outbox sweep: carries out what a dead instance, or a broker that was away, left behind; same message ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from twisted.logger import Logger
+
+from css.handlers.effects import Parcel
+from css.handlers.letters import (
+    LOAD_LANE,
+    SQL_LANE,
+    peer_of,
+    unpack_bookings,
+    unpack_letters,
+    unpack_rows,
+)
+from css.handlers.outbox import Outbox, Post
+from css.handlers.tally import Tally
+from css.ports.store import IConferenceStore, OutboxBatch, StoreError
+
+PAGE = 200
+
+
+class OutboxSweep:
+    """One round looks through the lanes of this platform in every store.
+
+    @param lease_ms: how long a claimed number is left to the instance that claimed it.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        own: str,
+        stores: Mapping[str, IConferenceStore],
+        outbox: Outbox,
+        post: Post,
+        tally: Tally,
+        lease_ms: int,
+    ) -> None:
+        self._own = own
+        self._stores = stores
+        self._outbox = outbox
+        self._post = post
+        self._tally = tally
+        self._lease_ms = lease_ms
+
+    async def tick(self) -> None:
+        """One round. Fails with the last `StoreError`, after all stores have been tried."""
+        failed: StoreError | None = None
+        for store in list(self._stores.values()):
+            try:
+                for lane in await store.outbox_lanes(self._own):
+                    await self._sweep(store, lane)
+            except StoreError as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
+    async def _sweep(self, store: IConferenceStore, lane: str) -> None:
+        batches = await store.take_outbox(self._own, lane, self._lease_ms, PAGE)
+        for batch in batches:
+            for mark, data in batch.entries:
+                if not await self._again(store, lane, batch, mark, data):
+                    break  # what comes later may not overtake it
+
+    async def _again(self, store: IConferenceStore, lane: str, batch: OutboxBatch, mark: str, data: bytes) -> bool:
+        """Carry one entry out; whether the number's next one may follow."""
+        self._tally.count(f"swept_{lane.partition('/')[0]}")
+        try:
+            if lane == SQL_LANE or lane == LOAD_LANE:
+                parcel = _parcel(lane, data)
+                self._outbox.carriers[lane](store, batch.e164, mark, parcel)
+                return True
+            letters = unpack_letters(data)
+        except msgspec.MsgspecError as error:
+            self.log.error(
+                "{e164}: ALERT: an outbox entry of lane {lane} can't be read and is dropped: {error}",
+                e164=batch.e164,
+                lane=lane,
+                error=str(error),
+            )
+            self._outbox.mark_done(store, batch.e164, lane, mark)
+            return True
+        left = await self._post.deliver(letters, store.platform, peer_of(lane), patient=False)
+        if not left:
+            self._outbox.mark_done(store, batch.e164, lane, mark)
+            return True
+        if len(left) < len(letters):
+            await self._outbox.keep_only(store, batch.e164, lane, mark, left)
+        return False
+
+
+def _parcel(lane: str, data: bytes) -> Parcel:
+    if lane == SQL_LANE:
+        return Parcel([], unpack_rows(data), [])
+    return Parcel([], [], unpack_bookings(data))

@@ -1,0 +1,79 @@
+"""A LoopingCall that survives its errors, never overlaps itself, and can be stopped in order."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from css.ports.bus import BusError
+from css.ports.sql import SqlError
+from css.ports.store import StoreError
+
+EXPECTED = (StoreError, BusError, SqlError)
+"""A dependency is away: said once when it begins and once when it is over."""
+
+
+class Ticker:
+    """Does `work` every so often, from `start` to `stop`.
+
+    @param seconds: between the beginnings of two rounds; a round that takes longer delays the next.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: IReactorTime, name: str, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+        self._name = name
+        self._seconds = seconds
+        self._work = work
+        self._loop = LoopingCall(self._round)
+        self._loop.clock = reactor
+        self._failing = False
+        self._running: Deferred[Any] | None = None
+
+    def start(self, at_once: bool = False) -> None:
+        """Begin."""
+        if not self._loop.running:
+            _ = self._loop.start(self._seconds, now=at_once).addErrback(self._died)
+
+    def stop(self) -> Deferred[Any]:
+        """@return: fires when the round under way, if any, has ended."""
+        if self._loop.running:
+            self._loop.stop()
+        running = self._running
+        if running is None:
+            return succeed(None)
+        ended: Deferred[None] = Deferred()
+
+        def done(result: object) -> object:
+            ended.callback(None)
+            return result
+
+        _ = running.addBoth(done)
+        return ended
+
+    def _round(self) -> Deferred[Any]:
+        self._running = Deferred.fromCoroutine(self._guarded())
+        return self._running
+
+    async def _guarded(self) -> None:
+        try:
+            await self._work()
+        except EXPECTED as error:
+            if not self._failing:
+                self.log.warn("{name} can't work: {error}", name=self._name, error=str(error))
+            self._failing = True
+        except Exception:
+            self.log.failure("{name} failed; it is tried again in {seconds} s", name=self._name, seconds=self._seconds)
+        else:
+            if self._failing:
+                self.log.info("{name} works again", name=self._name)
+            self._failing = False
+        self._running = None
+
+    def _died(self, reason: object) -> None:
+        self.log.error("{name} has stopped for good: {reason}", name=self._name, reason=str(reason))
