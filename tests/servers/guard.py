@@ -1,8 +1,8 @@
 """Ends servers whose owner has died: a small process that outlives it.
 
 A test process that is killed, or crashes, can't end the servers that it started. So each owner has a guard and tells
-it, a line each, `start <pid>`, `end <pid>` and `folder <path>`. When the owner's end of the pipe closes, the guard kills
-what is left, by process id, and deletes the folders.
+it, a line each, `start <pid>`, `end <pid>` and `folder <path>`. When the owner's end of the pipe closes, the guard
+kills what is left, by process id, and deletes the folders.
 """
 
 from __future__ import annotations

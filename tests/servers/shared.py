@@ -1,6 +1,7 @@
 """The one set of servers of a test run: who starts it, and how the others get at it.
 
-The runner owns the set and listens on a Unix socket, whose path is in the environment; trial's workers ask there. Without a runner a process owns a set of its own. Either way a server is started when it is first asked for.
+The runner owns the set and listens on a Unix socket, whose path is in the environment; trial's workers ask there.
+Without a runner a process owns a set of its own. Either way a server is started when it is first asked for.
 """
 
 from __future__ import annotations

@@ -1,0 +1,101 @@
+"""Trial as the runner uses it: the ordinary command line, but its results also go to a file as JSON.
+
+python -m tests.trial RESULTS [trial's arguments]
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from twisted.scripts import trial
+from twisted.trial._dist.distreporter import DistReporter
+from twisted.trial._dist.disttrial import DistTrialRunner
+from twisted.trial.reporter import TreeReporter
+
+
+class Results(msgspec.Struct):
+    """What became of a run."""
+
+    planned: int = 0
+    """How many tests there were to run."""
+    ran: int = 0
+    passed: int = 0
+    """Those that were known to fail, and did, included."""
+    failed: int = 0
+    """Failures, errors (a module that can't be imported is one) and tests that passed though marked as failing."""
+    skipped: int = 0
+    seconds: dict[str, float] = {}
+    """How long each test took."""
+
+
+class ResultsReporter(TreeReporter):
+    """Prints what trial prints, and keeps how long each test took."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.seconds: dict[str, float] = {}
+        self._began = 0.0
+
+    def startTest(self, test: Any) -> None:
+        self._began = time.monotonic()
+        super().startTest(test)
+
+    def stopTest(self, test: Any) -> None:
+        super().stopTest(test)
+        self.seconds.setdefault(test.id(), time.monotonic() - self._began)
+
+    def results(self, planned: int) -> Results:
+        """What became of the run."""
+        return Results(
+            planned=planned,
+            ran=self.testsRun,
+            passed=self.successes + len(self.expectedFailures),
+            failed=len(self.failures) + len(self.errors) + len(self.unexpectedSuccesses),
+            skipped=len(self.skips),
+            seconds=self.seconds,
+        )
+
+
+class TimingDistReporter(DistReporter):
+    """Times tests in workers: the wrapped reporter hears of a test's start only when it has ended."""
+
+    def __init__(self, original: ResultsReporter) -> None:
+        super().__init__(original)
+        self._began: dict[str, float] = {}
+
+    def startTest(self, test: Any) -> None:
+        self._began[test.id()] = time.monotonic()
+        super().startTest(test)
+
+    def stopTest(self, test: Any) -> None:
+        self.original.seconds[test.id()] = time.monotonic() - self._began.pop(test.id())
+        super().stopTest(test)
+
+
+def main(results: Path, arguments: list[str]) -> int:
+    """Run trial, and write the results; the exit status is trial's."""
+    options = trial.Options()
+    options.parseOptions(arguments)
+    reporters: list[ResultsReporter] = []
+
+    def make_reporter(*positional: Any, **named: Any) -> ResultsReporter:
+        reporters.append(ResultsReporter(*positional, **named))
+        return reporters[0]
+
+    options["reporter"] = make_reporter
+    DistTrialRunner._distReporterFactory = TimingDistReporter
+    runner = trial._makeRunner(options)
+    suite = trial._getSuite(options)
+    planned = suite.countTestCases()
+    outcome = runner.run(suite)
+    results.write_text(json.dumps(msgspec.to_builtins(reporters[0].results(planned))))
+    return 0 if outcome.wasSuccessful() else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
