@@ -1,0 +1,70 @@
+"""What all instances of one platform share in its own Redis: MCUs, their load, rooms, instance slots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from zope.interface import implementer
+
+from css.adapters.redis import scripts
+from css.adapters.redis.link import Link
+from css.adapters.redis.packing import text
+from css.ports.store import Booking, IPlatformState, McuSeen
+
+_BOOKINGS = "css/bookings"
+
+
+@implementer(IPlatformState)
+class RedisPlatformState:
+    """One platform's own Redis, on the link of its store."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    async def book(
+        self, token: str, candidates: Sequence[str], default_room: str, silent_before_ms: int, lease_ms: int
+    ) -> Booking | None:
+        argument = (token, list(candidates), default_room, silent_before_ms, lease_ms)
+        reply = await self.link.run(scripts.BOOK, argument)
+        return None if reply is None else Booking(text(reply[0]), text(reply[1]))
+
+    async def unbook(self, bookings: Sequence[tuple[str, str]]) -> None:
+        await self.link.run(scripts.UNBOOK, list(chain.from_iterable(bookings)))
+
+    async def claim_bookings(self, lease_ms: int, limit: int) -> list[tuple[str, str]]:
+        reply = await self.link.run(scripts.CLAIM_DUE, (_BOOKINGS, lease_ms, limit))
+        return [(ip, token) for ip, _, token in (text(member).partition(" ") for member in reply)]
+
+    async def settle_bookings(self, bookings: Sequence[tuple[str, str]]) -> None:
+        await self.link.run(scripts.SETTLE_BOOKINGS, list(chain.from_iterable(bookings)))
+
+    async def loads(self, ips: Sequence[str]) -> dict[str, int]:
+        reply = await self.link.run(scripts.LOADS, list(ips))
+        return dict(zip(ips, reply, strict=True))
+
+    async def penalise(self, ip: str, weight: int, seconds: int) -> None:
+        await self.link.run(scripts.PENALISE, (ip, weight, seconds))
+
+    async def note_seen(self, seen: Sequence[McuSeen]) -> None:
+        signs = [(sign.ip, sign.pid, sign.time_ms, sign.roommoid) for sign in seen]
+        await self.link.run(scripts.NOTE_SEEN, signs)
+
+    async def set_drained(self, ip: str, drained: bool) -> None:
+        await self.link.command("SADD" if drained else "SREM", "css/drained", ip)
+
+    async def abnormal_rooms(self) -> set[str]:
+        return set(map(text, await self.link.command("SMEMBERS", "css/rooms")))
+
+    async def set_room(self, roommoid: str, abnormal: bool, seq: int = -1) -> bool:
+        return bool(await self.link.run(scripts.SET_ROOM, (roommoid, abnormal, seq)))
+
+    async def replace_rooms(self, abnormal: Sequence[str]) -> None:
+        await self.link.run(scripts.REPLACE_ROOMS, list(abnormal))
+
+    async def claim_slot(self, owner: str, lease_ms: int) -> int:
+        slot: int = await self.link.run(scripts.CLAIM_SLOT, (owner, lease_ms))
+        return slot
+
+    async def release_slot(self, owner: str) -> None:
+        await self.link.run(scripts.RELEASE_SLOT, (owner,))

@@ -1,0 +1,48 @@
+"""The Lua scripts: files of this package, never built from input."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+
+_FOLDER = files("css.adapters.redis") / "lua"
+
+
+class Script:
+    """One script, and how its calls begin on the wire."""
+
+    def __init__(self, name: str, *parts: str) -> None:
+        """@param parts: the files of shared functions (`_<part>.lua`) that it uses."""
+        texts = [(_FOLDER / f"{file}.lua").read_text("utf-8") for file in (*(f"_{part}" for part in parts), name)]
+        self.name = name
+        self.source = "\n".join(texts).encode()
+        self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
+        self._by_sha = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n0\r\n" % self.sha.encode()
+        self._by_source = b"$4\r\nEVAL\r\n$%d\r\n%b\r\n$1\r\n0\r\n" % (len(self.source), self.source)
+
+    def call(self, arguments: tuple[bytes, ...], with_source: bool = False) -> bytes:
+        """@return: the command as it goes over the wire; `with_source` for a server that has forgotten the script."""
+        head = self._by_source if with_source else self._by_sha
+        tail = b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in arguments])
+        return b"*%d\r\n%b%b" % (3 + len(arguments), head, tail)
+
+
+LOAD = Script("load", "loaded")
+COMMIT = Script("commit", "loaded", "outbox")
+CLAIM_DUE = Script("claim_due", "now")
+TAKE_OUTBOX = Script("take_outbox", "now")
+CLEAR_OUTBOX = Script("clear_outbox")
+WRITE_HASHES = Script("write_hashes", "outbox")
+INDEX_SIZE = Script("index_size")
+BOOK = Script("book", "now", "mcu")
+UNBOOK = Script("unbook")
+SETTLE_BOOKINGS = Script("settle_bookings")
+LOADS = Script("loads")
+PENALISE = Script("penalise", "now", "mcu")
+NOTE_SEEN = Script("note_seen")
+SET_ROOM = Script("set_room")
+REPLACE_ROOMS = Script("replace_rooms")
+CLAIM_SLOT = Script("claim_slot", "now")
+RELEASE_SLOT = Script("release_slot")
+
+ALL: tuple[Script, ...] = tuple(each for each in list(globals().values()) if isinstance(each, Script))

@@ -1,0 +1,129 @@
+"""The conference store on Redis or Valkey. Each method is one script or one command, see `lua/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from css.adapters.checks import check_commit
+from css.adapters.outbox import mark_order
+from css.adapters.redis import scripts
+from css.adapters.redis.link import Link, first_error
+from css.adapters.redis.packing import commit_result, fields, flat, loaded, packed_commit, packed_outbox, text
+from css.adapters.redis.settings import RedisSettings
+from css.ports.store import Commit, CommitResult, Fields, IConferenceStore, Loaded, OutboxBatch, OutboxEntry
+
+_SCAN_COUNT = 1000
+_CLEAR_CHUNK = 1000
+"""A longer list would keep the server from everybody else for too long."""
+
+
+@implementer(IConferenceStore)
+class RedisStore:
+    """One platform's Redis. `link` may be shared with a `RedisPlatformState`."""
+
+    def __init__(self, platform: str, link: Link) -> None:
+        self.platform = platform
+        self.link = link
+
+    @property
+    def available(self) -> bool:
+        return self.link.available
+
+    def start(self) -> None:
+        """Begin to connect, see `Link.start`."""
+        self.link.start()
+
+    def stop(self) -> Deferred[None]:
+        """Close the connection, see `Link.stop`."""
+        return self.link.stop()
+
+    def on_state_change(self, listener: Callable[[bool], None]) -> None:
+        """Have `listener(available)` called at each change of `available`."""
+        self.link.on_state_change(listener)
+
+    async def load(self, e164: str, request_key: str = "") -> Loaded:
+        return loaded(await self.link.run(scripts.LOAD, (e164, request_key)))
+
+    async def commit(self, commit: Commit) -> CommitResult:
+        check_commit(commit)
+        argument, blobs = packed_commit(commit)
+        return commit_result(await self.link.run(scripts.COMMIT, argument, *blobs))
+
+    async def claim_due(self, index: str, lease_ms: int, limit: int) -> list[str]:
+        reply = await self.link.run(scripts.CLAIM_DUE, (f"css/index/{index}", lease_ms, limit))
+        return [text(member) for member in reply]
+
+    async def page_index(self, index: str, cursor: str, limit: int) -> tuple[list[str], str]:
+        following, found = await self.link.command("ZSCAN", f"css/index/{index}", cursor or "0", "COUNT", limit)
+        members = dict.fromkeys(map(text, found[::2]))  # a scan may repeat itself
+        return list(members), "" if following == b"0" else text(following)
+
+    async def index_size(self, index: str) -> int:
+        size: int = await self.link.run(scripts.INDEX_SIZE, (index,))
+        return size
+
+    async def take_outbox(self, platform: str, lane: str, lease_ms: int, limit: int) -> list[OutboxBatch]:
+        reply = await self.link.run(scripts.TAKE_OUTBOX, (platform, lane, lease_ms, limit))
+        return [_batch(e164, entries) for e164, entries in zip(reply[::2], reply[1::2], strict=True)]
+
+    async def clear_outbox(self, platform: str, lane: str, done: Sequence[tuple[str, str]]) -> None:
+        for start in range(0, len(done), _CLEAR_CHUNK):
+            chunk = list(chain.from_iterable(done[start : start + _CLEAR_CHUNK]))
+            await self.link.run(scripts.CLEAR_OUTBOX, (platform, lane, chunk))
+
+    async def outbox_lanes(self, platform: str) -> list[str]:
+        return sorted(map(text, await self.link.command("SMEMBERS", f"css/outlanes/{platform}")))
+
+    async def read_hash(self, key: str) -> Fields:
+        return fields(await self.link.command("HGETALL", key))
+
+    async def read_hashes(self, prefix: str, suffix: str) -> dict[str, Fields]:
+        pattern = f"{_glob_escaped(prefix)}*{_glob_escaped(suffix)}"
+        found: dict[str, Fields] = {}
+        cursor = b"0"
+        while True:
+            scan = self.link.command("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT, "TYPE", "hash")
+            cursor, keys = await scan
+            reading = gatherResults([self.link.command("HGETALL", key) for key in keys], consumeErrors=True)
+            values = await reading.addErrback(first_error)
+            # One that was deleted since the scan saw it is empty.
+            found.update({text(key): fields(value) for key, value in zip(keys, values, strict=True) if value})
+            if cursor == b"0":
+                return found
+
+    async def write_hashes(
+        self, hashes: dict[str, Fields | None], bump: str = "", outbox: tuple[OutboxEntry, ...] = ()
+    ) -> None:
+        pairs = list(chain.from_iterable((key, flat(value or {})) for key, value in hashes.items()))
+        argument = (pairs, bump, packed_outbox(outbox))
+        await self.link.run(scripts.WRITE_HASHES, argument, *[entry.data for entry in outbox])
+
+    async def read_string(self, key: str) -> str:
+        return text(await self.link.command("GET", key) or b"")
+
+    async def now_ms(self) -> int:
+        seconds, microseconds = await self.link.command("TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def connect(reactor: IReactorTime, settings: RedisSettings, platform: str) -> RedisStore:
+    """@return: the store of a platform, to be started and stopped. For its own platform an instance adds
+    `RedisPlatformState(store.link)`.
+
+    @raise OSError, ValueError: the file of TLS authorities is missing or no good.
+    """
+    return RedisStore(platform, Link(reactor, settings))
+
+
+def _batch(e164: bytes, entries: list[bytes]) -> OutboxBatch:
+    pairs = zip(map(text, entries[::2]), entries[1::2], strict=True)
+    return OutboxBatch(text(e164), sorted(pairs, key=lambda pair: mark_order(pair[0])))
+
+
+def _glob_escaped(literal: str) -> str:
+    return "".join(f"\\{sign}" if sign in "*?[]^\\" else sign for sign in literal)
