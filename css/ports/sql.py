@@ -100,6 +100,9 @@ class IConferenceDatabase(Interface):
     async def domains() -> list[DomainRow]:
         """All of `ap_domain`."""
 
+    async def domain(moid: str) -> DomainRow | None:
+        """One row of `ap_domain`."""
+
     async def confinfo(e164: str) -> ConfinfoRow | None:
         """One open row."""
 

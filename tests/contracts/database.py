@@ -231,6 +231,8 @@ class DatabaseContract(TestCase):
         self.assertEqual(await self.database.domains(), [])
         await self.add_domains(domains)
         self.assertEqual(sorted(await self.database.domains(), key=lambda found: found.moid), domains)
+        self.assertEqual(await self.database.domain("u"), domains[2])
+        self.assertIsNone(await self.database.domain("U"))
 
     async def test_templates(self) -> None:
         template = TemplateRow("0100", "user-1", PLATFORM, "模板", '{"confname": "周会"}')

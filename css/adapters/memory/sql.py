@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from zope.interface import implementer
 
-from css.adapters.sql.rows import check_row, newest_writes
+from css.adapters.rows import check_row, newest_writes
 from css.ports.sql import ConfinfoRow, DomainRow, IConferenceDatabase, RowWrite, SqlError, TemplateRow
 
 
@@ -62,6 +62,10 @@ class MemoryDatabase:
     async def domains(self) -> list[DomainRow]:
         self._answer()
         return list(self.domain_rows.values())
+
+    async def domain(self, moid: str) -> DomainRow | None:
+        self._answer()
+        return self.domain_rows.get(moid)
 
     async def confinfo(self, e164: str) -> ConfinfoRow | None:
         self._answer()

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from css.adapters.sql import tables
 from css.adapters.sql.engine import SqlSettings, make_engine
-from css.adapters.sql.rows import check_row, newest_writes
+from css.adapters.rows import check_row, newest_writes
 from css.adapters.sql.schema import prepare_schema
 from css.adapters.sql.statements import statements_for
 from css.adapters.sql.worker import Worker
@@ -29,6 +29,7 @@ from css.ports.sql import (
 
 T = TypeVar("T")
 
+_DOMAIN = tuple(tables.ap_domain.columns)
 _DEADLOCK = 1213
 _ATTEMPTS = 5
 _REFUSED_CODES = frozenset({1153, 3819, 4025})
@@ -78,7 +79,12 @@ class SqlDatabase:
         )
 
     async def domains(self) -> list[DomainRow]:
-        return await self._transaction(_read_domains)
+        return await self._transaction(lambda connection: _read_domains(connection, select(*_DOMAIN)))
+
+    async def domain(self, moid: str) -> DomainRow | None:
+        query = select(*_DOMAIN).where(tables.ap_domain.c.moid == moid)
+        found = await self._transaction(lambda connection: _read_domains(connection, query))
+        return found[0] if found else None
 
     async def confinfo(self, e164: str) -> ConfinfoRow | None:
         table = tables.confinfo
@@ -135,13 +141,12 @@ class SqlDatabase:
         raise AssertionError("unreachable")
 
 
-def _read_domains(connection: Connection) -> list[DomainRow]:
+def _read_domains(connection: Connection, query: Select[Any]) -> list[DomainRow]:
     """Rows of others may have NULLs; they mean the default."""
-    columns = tables.ap_domain.columns
-    names = [column.name for column in columns]
+    names = [column.name for column in _DOMAIN]
     return [
         DomainRow(**{name: value for name, value in zip(names, row, strict=True) if value is not None})
-        for row in connection.execute(select(*columns))
+        for row in connection.execute(query)
     ]
 
 

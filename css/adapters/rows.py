@@ -1,4 +1,4 @@
-"""What must be true of rows before any database sees them. Without I/O; shared with the memory database."""
+"""What must be true of rows before any database sees them; shared by the real and the memory one. Without I/O."""
 
 from __future__ import annotations
 
