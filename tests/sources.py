@@ -56,10 +56,12 @@ def dotted(node: ast.expr) -> str:
 
 def imported_names(source: Source) -> dict[str, str]:
     """Name in the module -> dotted name of what it was imported from; relative imports resolved."""
-    names = {}
+    names: dict[str, str] = {}
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):
-            names.update((each.asname, each.name) if each.asname else (_top(each.name),) * 2 for each in node.names)
+            names.update(
+                (each.asname or _top(each.name), each.name if each.asname else _top(each.name)) for each in node.names
+            )
         elif isinstance(node, ast.ImportFrom):
             base = imported_from(source, node)
             names.update((each.asname or each.name, f"{base}.{each.name}") for each in node.names)

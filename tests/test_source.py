@@ -19,6 +19,7 @@ ERRCODES = frozenset({"RMS_NACK"})
 """What looks like a message's name and is an `errcode`, which the domain speaks of."""
 ADDRESS = re.compile(r"[A-Za-z]+(\.[A-Za-z_]+)+\.([QqKk]|EX|ex|key)(:.*)?")
 """Queues, exchanges and routing keys, with what follows a queue's colon."""
+ADDRESS_BOOK = "css/handlers/addresses.py"
 
 
 def long_files(every: list[Source]) -> list[str]:
@@ -86,22 +87,30 @@ def formatted_logs(every: list[Source]) -> list[str]:
 
 
 def wire_names(every: list[Source]) -> list[str]:
-    """Names of messages, queues, exchanges and routing keys outside `css/messages`."""
-    return [
-        source.at(node, f"{node.value} is a wire name: it belongs in css/messages")
-        for source in every
-        if not source.path.startswith("css/messages/")
-        for node in _strings(source)
-        if node.value not in ERRCODES and (MESSAGE_TYPE.fullmatch(node.value) or ADDRESS.fullmatch(node.value))
-    ]
+    """Names of messages outside `css/messages`, and of queues, exchanges and keys outside that and the address book.
+
+    Peers stand for other systems: what they call things is their side of the contract, held against CSS's by every test
+    in which they meet.
+    """
+    found = []
+    for source in every:
+        if source.path.startswith(("css/messages/", "css/peers/")):
+            continue
+        for node, text in _strings(source):
+            is_address = ADDRESS.fullmatch(text) and source.path != ADDRESS_BOOK
+            if is_address or (MESSAGE_TYPE.fullmatch(text) and text not in ERRCODES):
+                found.append(source.at(node, f"{text} is a wire name: it belongs in css/messages"))
+    return found
 
 
 def _classes(source: Source) -> Iterator[ast.ClassDef]:
     return (node for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef))
 
 
-def _strings(source: Source) -> Iterator[ast.Constant]:
-    return (node for node in ast.walk(source.tree) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+def _strings(source: Source) -> Iterator[tuple[ast.Constant, str]]:
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node, node.value
 
 
 def _is_log_call(call: ast.Call) -> bool:
@@ -258,6 +267,14 @@ class PlantedTests(SynchronousTestCase):
             ],
         )
 
-    def test_wire_names_in_messages(self) -> None:
-        """There they are at home."""
-        self.assertEqual([], wire_names([Source("css/messages/create.py", 'x = "CM_MAU_CREATECONF_REQ"')]))
+    def test_wire_names_at_home(self) -> None:
+        """In the catalogue both are at home, in the address book only addresses are."""
+        kind, address = 'x = "CM_MAU_CREATECONF_REQ"', 'x = "MAU.CM.Q"'
+        for path, text, expected in [
+            ("css/messages/create.py", kind, 0),
+            ("css/messages/create.py", address, 0),
+            ("css/peers/cm.py", kind, 0),
+            (ADDRESS_BOOK, address, 0),
+            (ADDRESS_BOOK, kind, 1),
+        ]:
+            self.assertEqual(expected, len(wire_names([Source(path, text)])), f"{path} {text}")

@@ -5,7 +5,6 @@ python -m tests.trial RESULTS [trial's arguments]
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from twisted.scripts import trial
 from twisted.trial._dist.distreporter import DistReporter
 from twisted.trial._dist.disttrial import DistTrialRunner
 from twisted.trial.reporter import TreeReporter
+from twisted.trial.unittest import Todo
 
 
 class Results(msgspec.Struct):
@@ -48,6 +48,10 @@ class ResultsReporter(TreeReporter):
     def stopTest(self, test: Any) -> None:
         super().stopTest(test)
         self.seconds.setdefault(test.id(), time.monotonic() - self._began)
+
+    def addUnexpectedSuccess(self, test: Any, todo: Any = None) -> None:
+        # From a worker the reason comes as a plain text, on which trial's own summary would break.
+        super().addUnexpectedSuccess(test, Todo(todo) if isinstance(todo, str) else todo)
 
     def results(self, planned: int) -> Results:
         """What became of the run."""
@@ -92,9 +96,14 @@ def main(results: Path, arguments: list[str]) -> int:
     runner = trial._makeRunner(options)
     suite = trial._getSuite(options)
     planned = suite.countTestCases()
-    outcome = runner.run(suite)
-    results.write_text(json.dumps(msgspec.to_builtins(reporters[0].results(planned))))
-    return 0 if outcome.wasSuccessful() else 1
+    if not planned:  # with nothing to hand to them trial would wait for its workers for ever
+        results.write_bytes(msgspec.json.encode(Results()))
+        return 0
+    try:
+        return 0 if runner.run(suite).wasSuccessful() else 1
+    finally:
+        if reporters:
+            results.write_bytes(msgspec.json.encode(reporters[0].results(planned)))
 
 
 if __name__ == "__main__":
