@@ -40,7 +40,12 @@ def apply(keyspace: Keyspace, commit: Commit) -> CommitResult:
     if commit.touch_record:
         _write_record(keyspace, commit)
     _write_beside(keyspace, commit)
-    return CommitResult(Outcome.DONE, waiting=append_outbox(keyspace, commit.e164, commit.outbox))
+    for platform, lane, mark in commit.cleared:
+        clear_entry(keyspace, platform, lane, commit.e164, mark)
+    waiting = append_outbox(keyspace, commit.e164, commit.outbox)
+    for platform, lane, _ in commit.cleared:
+        close_lane(keyspace, platform, lane)
+    return CommitResult(Outcome.DONE, waiting=waiting)
 
 
 def append_outbox(keyspace: Keyspace, e164: str, entries: Iterable[OutboxEntry]) -> tuple[str, ...]:
@@ -58,6 +63,19 @@ def append_outbox(keyspace: Keyspace, e164: str, entries: Iterable[OutboxEntry])
         keyspace.score(outbox_due_key(entry.platform, entry.lane), e164, entry.due_ms, only_new=True)
         keyspace.add_member(outbox_lanes_key(entry.platform), entry.lane)
     return tuple(waiting)
+
+
+def clear_entry(keyspace: Keyspace, platform: str, lane: str, e164: str, mark: str) -> None:
+    """Forget one entry of a number; the lane is left to `close_lane`."""
+    keyspace.drop_fields(outbox_key(platform, lane, e164), (mark,))
+    if not keyspace.hash_size(outbox_key(platform, lane, e164)):
+        keyspace.unscore(outbox_due_key(platform, lane), e164)
+
+
+def close_lane(keyspace: Keyspace, platform: str, lane: str) -> None:
+    """A lane in which nothing waits any more is not listed."""
+    if not len(keyspace.sorted_set(outbox_due_key(platform, lane))):
+        keyspace.drop_member(outbox_lanes_key(platform), lane)
 
 
 def _refusal(keyspace: Keyspace, commit: Commit) -> CommitResult | None:

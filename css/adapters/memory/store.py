@@ -78,11 +78,8 @@ class MemoryStore:
     async def clear_outbox(self, platform: str, lane: str, done: Sequence[tuple[str, str]]) -> None:
         def clear() -> None:
             for e164, mark in done:
-                self._keys.drop_fields(outbox_key(platform, lane, e164), (mark,))
-                if not self._keys.hash_size(outbox_key(platform, lane, e164)):
-                    self._keys.unscore(outbox_due_key(platform, lane), e164)
-            if not len(self._keys.sorted_set(outbox_due_key(platform, lane))):
-                self._keys.drop_member(outbox_lanes_key(platform), lane)
+                commits.clear_entry(self._keys, platform, lane, e164, mark)
+            commits.close_lane(self._keys, platform, lane)
 
         await self.server.run(clear)
 

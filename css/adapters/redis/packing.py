@@ -45,6 +45,7 @@ def packed_commit(commit: Commit) -> tuple[Any, list[bytes]]:
         commit.above_tombstone,
         commit.guards,
         packed_outbox(commit.outbox),
+        commit.cleared,
     )
     return argument, [*[entry.data for entry in commit.outbox], *[request.value for request in requests]]
 

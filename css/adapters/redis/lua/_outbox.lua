@@ -38,3 +38,19 @@ local function append_outbox(e164, entries)
   end
   return waiting
 end
+
+-- Forgets one entry of a number; the lane is left to `close_lane`.
+local function clear_entry(place, e164, mark)
+  local key = 'css/out/' .. place .. '/' .. e164
+  redis.call('HDEL', key, mark)
+  if redis.call('EXISTS', key) == 0 then
+    redis.call('ZREM', 'css/outdue/' .. place, e164)
+  end
+end
+
+-- A lane in which nothing waits any more is not listed.
+local function close_lane(platform, lane)
+  if redis.call('EXISTS', 'css/outdue/' .. platform .. '/' .. lane) == 0 then
+    redis.call('SREM', 'css/outlanes/' .. platform, lane)
+  end
+end

@@ -148,5 +148,13 @@ end
 for i, request in ipairs(requests) do
   redis.call('SET', 'css/req/' .. request[1], ARGV[1 + #outbox + i], 'EX', request[2])
 end
+-- cleared: {platform, lane, mark} each
+local cleared = args[19]
+for _, each in ipairs(cleared) do
+  clear_entry(each[1] .. '/' .. each[2], e164, each[3])
+end
 local waiting = append_outbox(e164, outbox)
+for _, each in ipairs(cleared) do
+  close_lane(each[1], each[2])
+end
 return #waiting > 0 and {1, unpack(waiting)} or 1

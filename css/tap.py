@@ -1,0 +1,39 @@
+"""`twistd css`: options, and the service made from them."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from css.config import ConfigError, load
+from css.probe import probe_from
+
+
+class Options(usage.Options):
+    """Command line of `twistd css`."""
+
+    synopsis = "[css options]"
+    longdesc = "The conference scheduling server. It needs RabbitMQ and Redis; see etc/css.toml for its configuration."
+    optParameters = [["config", "c", None, "The configuration, a TOML file. Required."]]  # noqa: RUF012
+
+    def postOptions(self) -> None:
+        """Read the configuration; refuse what can't be used with a sentence that names the key."""
+        if not self["config"]:
+            raise usage.UsageError("--config FILE is missing: give the path of a configuration (sample: etc/css.toml)")
+        try:
+            self["settings"] = load(self["config"])
+            self["probe"] = probe_from(os.environ)
+        except (ConfigError, ValueError) as error:
+            raise usage.UsageError(str(error)) from error
+
+
+def makeService(options: Options) -> IService:
+    """The service tree of one instance on real servers."""
+    from twisted.internet import reactor
+
+    from css.service import real_service
+
+    service: IService = real_service(reactor, options["settings"], options["probe"])
+    return service
