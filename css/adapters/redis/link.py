@@ -34,6 +34,7 @@ class Link:
         self._locator = Locator(reactor, settings)
         self._protocol: StoreProtocol | None = None
         self._address = ("", 0)
+        self._session = 0
         self._running: Deferred[None] | None = None
         self._failures = 0
         self._advised = False
@@ -54,7 +55,8 @@ class Link:
     def start(self) -> None:
         """Begin to connect. Never fails: reasons why a connect failed are logged."""
         if self._running is None:
-            self._running = Deferred.fromCoroutine(self._stay_connected())
+            self._session += 1
+            self._running = Deferred.fromCoroutine(self._stay_connected(self._session))
             _until_cancelled(self._running)
 
     def stop(self) -> Deferred[None]:
@@ -63,6 +65,7 @@ class Link:
         @return: fires when it is closed. Never fails.
         """
         running, self._running = self._running, None
+        self._session += 1
         if running is not None:
             running.cancel()
         waiting, self._awaiting = self._awaiting, []
@@ -100,8 +103,9 @@ class Link:
             return fail(StoreError(self._not_connected))
         return self._protocol.execute_command(*words)
 
-    async def _stay_connected(self) -> None:
-        while True:
+    async def _stay_connected(self, session: int) -> None:
+        # A listener may call `stop` from within this coroutine, when there is nothing to cancel: hence the number.
+        while session == self._session:
             try:
                 protocol = await self._connect()
             except CancelledError:
@@ -117,7 +121,8 @@ class Link:
                 )
             else:
                 await self._serve(protocol)
-            await deferLater(self._reactor, self._pause_seconds())
+            if session == self._session:
+                await deferLater(self._reactor, self._pause_seconds())
 
     async def _serve(self, protocol: StoreProtocol) -> None:
         """Be available until the connection is lost."""
@@ -132,7 +137,8 @@ class Link:
             self._log.warn("Redis {place}: {reason}", place=self.settings.place, reason=protocol.reason)
         finally:
             watching.cancel()
-        self._become(None)
+        if self._protocol is protocol:
+            self._become(None)
 
     async def _connect(self) -> StoreProtocol:
         self._address = host, port = await self._locator.address()

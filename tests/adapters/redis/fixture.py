@@ -1,0 +1,80 @@
+"""Stores on real servers: connecting, and reading back everything that they left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from css.adapters.redis.link import Link
+from css.adapters.redis.platform_state import RedisPlatformState
+from css.adapters.redis.settings import RedisSettings
+from css.adapters.redis.store import RedisStore, connect
+
+REACTOR: Any = reactor
+
+
+async def dump(link: Link) -> dict[str, Any]:
+    """All keys of the database, in the form of `MemoryServer.dump`."""
+    found = {}
+    for key in sorted(await link.command("KEYS", "*")):
+        name = key.decode()
+        kind = (await link.command("TYPE", key)).removesuffix(b"\n").decode()
+        found[name] = await _value(link, name, kind)
+    return found
+
+
+async def _value(link: Link, key: str, kind: str) -> Any:
+    if kind == "string":
+        return await link.command("GET", key)
+    if kind == "set":
+        return {member.decode() for member in await link.command("SMEMBERS", key)}
+    if kind == "zset":
+        return {member: int(score) for member, score in _pairs(await link.command("ZRANGE", key, 0, -1, "WITHSCORES"))}
+    entries = _pairs(await link.command("HGETALL", key))
+    return {name: value if key.startswith("css/out/") else value.decode() for name, value in entries}
+
+
+def _pairs(flat: Sequence[bytes]) -> list[tuple[str, bytes]]:
+    return [(name.decode(), value) for name, value in zip(flat[::2], flat[1::2], strict=True)]
+
+
+def wait(seconds: float) -> Any:
+    """@return: a Deferred that fires after so long."""
+    return deferLater(REACTOR, seconds)
+
+
+class RedisFixture(TestCase):
+    """Two stores and platform states on one empty database; `settings` says where."""
+
+    timeout = 30
+
+    def settings(self) -> RedisSettings:
+        raise NotImplementedError
+
+    async def setUp(self) -> None:
+        settings = self.settings()
+        self.store = await self.connected(settings)
+        self.other = await self.connected(settings)
+        self.state = RedisPlatformState(self.store.link)
+        self.other_state = RedisPlatformState(self.other.link)
+
+    async def connected(self, settings: RedisSettings) -> RedisStore:
+        store = connect(REACTOR, settings, "A")
+        store.start()
+        self.addCleanup(store.stop)
+        await store.link.when_connected()
+        return store
+
+    async def dump(self) -> dict[str, Any]:
+        return await dump(self.store.link)
+
+    async def ttl_ms(self, key: str) -> int | None:
+        left: int = await self.store.link.command("PTTL", key)
+        return left if left >= 0 else None
+
+    async def wait_ms(self, milliseconds: int) -> None:
+        await wait(milliseconds / 1000)

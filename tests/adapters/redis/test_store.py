@@ -1,0 +1,37 @@
+"""`RedisStore` and `RedisPlatformState`: the contract, on Redis and on Valkey."""
+
+from __future__ import annotations
+
+from css.adapters.redis.settings import RedisSettings
+from tests.adapters.redis.fixture import RedisFixture
+from tests.contracts.platform_state import PlatformStateContract
+from tests.contracts.store import StoreContract
+from tests.servers import servers
+
+
+class _Redis(RedisFixture):
+    def settings(self) -> RedisSettings:
+        host, port = servers().redis_address()
+        return RedisSettings(host=host, port=port, db=servers().new_redis_database())
+
+
+class _Valkey(RedisFixture):
+    def settings(self) -> RedisSettings:
+        host, port = servers().valkey_address()
+        return RedisSettings(host=host, port=port, db=servers().new_valkey_database())
+
+
+class RedisStoreContract(_Redis, StoreContract):
+    """The store's contract on Redis."""
+
+
+class RedisPlatformStateContract(_Redis, PlatformStateContract):
+    """The platform state's contract on Redis."""
+
+
+class ValkeyStoreContract(_Valkey, StoreContract):
+    """The store's contract on Valkey."""
+
+
+class ValkeyPlatformStateContract(_Valkey, PlatformStateContract):
+    """The platform state's contract on Valkey."""
