@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from twisted.scripts import trial
+from twisted.trial._asyncrunner import _iterateTests
 from twisted.trial._dist.distreporter import DistReporter
 from twisted.trial._dist.disttrial import DistTrialRunner
 from twisted.trial.reporter import TreeReporter
@@ -96,7 +97,7 @@ def main(results: Path, arguments: list[str]) -> int:
     runner = trial._makeRunner(options)
     suite = trial._getSuite(options)
     planned = suite.countTestCases()
-    if not planned:  # with nothing to hand to them trial would wait for its workers for ever
+    if not list(_iterateTests(suite)):  # with nothing to hand to them trial would wait for its workers for ever
         results.write_bytes(msgspec.json.encode(Results()))
         return 0
     try:

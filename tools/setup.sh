@@ -2,6 +2,7 @@
 # Makes .venv with everything that CSS, its tests and its checks need. Called by `make setup`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+export PATH  # bash has a default, which the programs it calls don't know where the environment is empty
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
 # With words: the Debian packages that are missing. As root they are installed, otherwise the command is shown.
@@ -23,6 +24,7 @@ command -v "$python" >/dev/null || install_debian_packages python3 python3-venv
     echo "setup: CSS needs Python 3.11 or newer, $("$python" --version) was found; name another one by PYTHON=..." >&2
     exit 1
 }
+python=$(command -v "$python")
 # Debian splits venv and ensurepip off: `python3 -m venv --help` works there, making one does not.
 "$python" -c 'import venv, ensurepip' 2>/dev/null || install_debian_packages python3-venv
 
