@@ -43,6 +43,7 @@ class Consumer(ABC, Generic[T]):
         self._paused: dict[T, IDelayedCall] = {}
         self._going_on = False
         self._told = False
+        self._closed = False
         self._drained: list[Deferred[None]] = []
 
     @abstractmethod
@@ -56,6 +57,9 @@ class Consumer(ABC, Generic[T]):
     @abstractmethod
     def tell_cancelled(self) -> None:
         """Ask the broker to send no more; `told` is to be called once it has agreed or its link is gone."""
+
+    def drained(self) -> None:
+        """The last delivery of a cancelled consumer is settled. For subclasses that have something to close."""
 
     def take(self, delivery: Delivery, token: T) -> None:
         """A delivery has come."""
@@ -108,7 +112,7 @@ class Consumer(ABC, Generic[T]):
             self._check_drained()
 
     def _pause(self, error: Exception, token: T) -> None:
-        failure = Failure(error)  # type: ignore[no-untyped-call]
+        failure = Failure(error)
         self.log.failure("Handler of {queue} failed, its message goes back", failure, queue=self.queue)
         if self.cancelled:
             self.give_back(token)
@@ -141,6 +145,9 @@ class Consumer(ABC, Generic[T]):
 
     def _check_drained(self) -> None:
         if self._told and self.in_flight == 0:
+            if not self._closed:
+                self._closed = True
+                self.drained()
             drained, self._drained = self._drained, []
             for deferred in drained:
                 deferred.callback(None)

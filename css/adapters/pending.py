@@ -58,10 +58,21 @@ class PendingPublishes:
             tags.append(known)
         return [cast("Deferred[None]", self.take(known)) for known in tags]
 
+    def exchanges(self) -> set[str]:
+        """@return: names of the exchanges that publishes wait for."""
+        return {message.exchange for _, message, _ in self._waiting.values()}
+
     def take_exchange(self, exchange: str) -> list[Deferred[None]]:
         """Forget all publishes to an exchange. @return: their Deferreds, not fired, in order."""
         tags = [tag for tag, entry in self._waiting.items() if entry[1].exchange == exchange]
         return [cast("Deferred[None]", self.take(tag)) for tag in tags]
+
+    def take_returned(self, exchange: str, routing_key: str, message_id: str) -> Deferred[None] | None:
+        """Forget the oldest publish with this address and id. @return: its Deferred, not fired; None if unknown."""
+        for tag, (_, message, _) in self._waiting.items():
+            if message.message_id == message_id and message.routing_key == routing_key and message.exchange == exchange:
+                return self.take(tag)
+        return None
 
     def fail_all(self, error: BusError) -> None:
         """Fail everything that waits, in order."""
