@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
 import msgspec
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from css.config import Settings
@@ -37,7 +38,7 @@ from css.handlers.tracker import Tracker
 from css.ports.bus import IBus, IConsumer
 from css.ports.licence import ILicenceCipher
 from css.ports.sql import IConferenceDatabase
-from css.ports.store import IConferenceStore, IPlatformState
+from css.ports.store import IConferenceStore, IPlatformState, StoreError
 from css.timers.bookings import BookingCheck
 from css.timers.due import DueWork
 from css.timers.sweep import OutboxSweep
@@ -73,22 +74,21 @@ class Work:
 
     log = Logger()
 
-    def __init__(self, settings: Settings, world: World, more_routes: Routes) -> None:
+    def __init__(self, settings: Settings, world: World, tally: Tally, more_routes: Routes) -> None:
         self._settings = settings
         self._world = world
-        self.tally = Tally()
+        self.tally = tally
+        self.probe = world.probe
         self._tracker = Tracker()
-        self._consumers: list[IConsumer] = []
-        self._consuming = False
+        self._consumers: dict[str, IConsumer] = {}
+        self._ended = False
         timers = settings.timers
         own = settings.platform.moid
         lease_ms = _ms(timers.outbox_lease_seconds)
 
         self.clocks = StoreClocks(world.reactor)
         self._epochs = EpochSource(0)
-        post = Post(
-            world.reactor, self.clocks, world.own_bus, world.peers, self.tally, _ms(timers.unroutable_seconds)
-        )
+        post = Post(world.reactor, self.clocks, world.own_bus, world.peers, self.tally, _ms(timers.unroutable_seconds))
         self.outbox = Outbox(own, self.clocks, post, lease_ms)
         rows = RowWriter(world.database, self.outbox, self._tracker, self.tally)
         freer = LoadFreer(world.state, self.outbox, self._tracker)
@@ -149,8 +149,8 @@ class Work:
             self._ticker("booking check", 1.0, bookings.tick),
             self._ticker("instance slot", SLOT_SECONDS, self._renew_slot),
             self._ticker("store clocks", 5.0, self._refresh_clocks),
-            self._ticker("licence requests", timers.state_refresh_seconds, self.licences.ask),
         ]
+        self._licence_ticker = self._ticker("licence requests", timers.state_refresh_seconds, self.licences.ask)
 
     def _ticker(self, name: str, seconds: float, work: Callable[[], Awaitable[object]]) -> Ticker:
         return Ticker(self._world.reactor, name, seconds, work)
@@ -158,39 +158,44 @@ class Work:
     @property
     def in_flight(self) -> int:
         """How many deliveries and background works are under way."""
-        return self._tracker.in_flight + sum(consumer.in_flight for consumer in self._consumers)
+        in_flight: int = sum(consumer.in_flight for consumer in self._consumers.values())
+        return in_flight + self._tracker.in_flight
 
-    @property
-    def consuming(self) -> bool:
-        """Whether requests are taken."""
-        return self._consuming
+    def refuse(self) -> None:
+        """Take only what CMs ask: while the own platform is abnormal they are all refused."""
+        self._consume([to.CM_QUEUE])
 
     async def begin(self) -> None:
-        """Claim a slot, measure the stores' clocks, tick, and only then consume. Fails with `StoreError`."""
-        await self._renew_slot()
-        await self.clocks.refresh(self._world.stores[self._settings.platform.moid])
+        """Claim a slot, measure the stores' clocks, tick, and only then consume; a store that is away is waited for."""
+        while not self._ended:
+            try:
+                await self._renew_slot()
+                await self.clocks.refresh(self._world.stores[self._settings.platform.moid])
+                break
+            except StoreError as error:
+                self.log.warn("waiting for the own Redis: {error}", error=str(error))
+                await deferLater(self._world.reactor, 1.0)
+        if self._ended:
+            return
         for ticker in self._tickers:
             ticker.start()
         self.liveness.begin_to_consume()
-        self.consume()
-        await self.licences.ask()
+        self._consume(to.WORK_QUEUES)
+        self._licence_ticker.start(at_once=True)
 
-    def consume(self) -> None:
-        """Take requests; those of other queues than the start-up's own."""
-        if self._consuming:
-            return
-        self._consuming = True
-        for queue in to.WORK_QUEUES:
-            self._consumers.append(
-                self._world.own_bus.consume(queue, self._dispatcher, self._settings.amqp.prefetch)
-            )
+    def _consume(self, queues: Sequence[str]) -> None:
+        for queue in queues:
+            if queue not in self._consumers:
+                consumer = self._world.own_bus.consume(queue, self._dispatcher, self._settings.amqp.prefetch)
+                self._consumers[queue] = consumer
 
     async def end(self) -> None:
         """Stop in order: consumers, work in flight, timers, what the outbox can still forget."""
-        consumers, self._consumers, self._consuming = self._consumers, [], False
-        await DeferredList([consumer.cancel() for consumer in consumers], consumeErrors=True)
+        self._ended = True
+        consumers, self._consumers = self._consumers, {}
+        await DeferredList([consumer.cancel() for consumer in consumers.values()], consumeErrors=True)
         await self._tracker.drained()
-        await DeferredList([ticker.stop() for ticker in self._tickers], consumeErrors=True)
+        await DeferredList([ticker.stop() for ticker in (*self._tickers, self._licence_ticker)], consumeErrors=True)
         await self._last_words()
         await self._tracker.drained()
 

@@ -12,7 +12,7 @@ from css.handlers.letters import LOAD_LANE, SQL_LANE
 from css.handlers.outbox import Outbox
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
-from css.ports.sql import IConferenceDatabase, RowWrite, SqlError, SqlRefused
+from css.ports.sql import IConferenceDatabase, SqlError, SqlRefused
 from css.ports.store import IConferenceStore, IPlatformState, StoreError
 
 

@@ -71,7 +71,7 @@ class Licences:
             await self._bus.publish(Outgoing(*to.TO_BMC, body, identity, reply_to=to.BMC_QUEUE))
 
     async def received(self, notice: LicenseNotice, delivery: Delivery) -> None:
-        """The BMC has sent a licence, asked or not. One that does not verify is refused, and the last good one stays."""
+        """The BMC has sent a licence. One that does not verify is refused, and the last good one stays."""
         store = await self._store_of(notice.moid)
         if store is None:
             self._tally.count("licences_ignored")

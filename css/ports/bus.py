@@ -136,7 +136,7 @@ class IBus(Interface):
         """Have `listener(connected)` called at each change of `connected`, for the life of the bus."""
 
     def declare(topology: Topology) -> None:
-        """Add to what is declared at each connect; at once too when connected. Failures are logged and abort the link."""
+        """Add to what is declared at each connect; now too when connected. Failures are logged, and abort the link."""
 
     def publish(message: Outgoing) -> Deferred[None]:
         """Publish, persistent and mandatory.
@@ -158,4 +158,4 @@ class IBus(Interface):
         """
 
     def last_round_trip_seconds_ago() -> float:
-        """@return: seconds since the broker last answered anything (a confirm, a delivery, a heartbeat); inf if never."""
+        """@return: seconds since the broker last sent anything (a confirm, delivery, heartbeat); inf if never."""

@@ -150,7 +150,7 @@ class OutboxBatch(msgspec.Struct):
 
 
 class IConferenceStore(Interface):
-    """One platform's Redis. Every method fails with `StoreError` when it does not answer in time or answers an error."""
+    """One platform's Redis. Each method fails with `StoreError` when it does not answer in time, or with an error."""
 
     platform = Attribute("Moid of the platform whose store this is.")
     available = Attribute("True while the link to it is up.")
@@ -236,7 +236,7 @@ class IPlatformState(Interface):
     async def book(
         token: str, candidates: Sequence[str], default_room: str, silent_before_ms: int, lease_ms: int
     ) -> Booking | None:
-        """Choose the least loaded of `candidates` (ties: the first, so hand them over shuffled) and book it, atomically.
+        """Choose and book, atomically, the least loaded of `candidates` (ties: the first, so hand them over shuffled).
 
         Left out are hosts that are drained, whose room (`default_room` if they never reported one) is abnormal, or
         all of whose known processes are disconnected or last seen before `silent_before_ms`; a host never heard of is

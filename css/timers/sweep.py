@@ -70,7 +70,7 @@ class OutboxSweep:
         """Carry one entry out; whether the number's next one may follow."""
         self._tally.count(f"swept_{lane.partition('/')[0]}")
         try:
-            if lane == SQL_LANE or lane == LOAD_LANE:
+            if lane in (SQL_LANE, LOAD_LANE):
                 parcel = _parcel(lane, data)
                 self._outbox.carriers[lane](store, batch.e164, mark, parcel)
                 return True

@@ -1,0 +1,138 @@
+"""Connections to real servers, made from the configuration and the PMS's addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+from urllib.parse import quote
+
+from css.adapters.amqp.address import AmqpAddress
+from css.adapters.amqp.bus import AmqpBus, AmqpSettings
+from css.adapters.crypto.fernet import FernetCipher, NoCipher
+from css.adapters.redis.platform_state import RedisPlatformState
+from css.adapters.redis.settings import RedisSettings, SentinelSettings
+from css.adapters.redis.store import RedisStore, connect
+from css.adapters.sql.database import SqlDatabase
+from css.adapters.sql.engine import SqlSettings, SqlTls
+from css.config import Settings
+from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
+from css.ports.bus import IBus
+from css.ports.licence import ILicenceCipher
+from css.ports.sql import IConferenceDatabase
+from css.ports.store import IConferenceStore, IPlatformState
+
+
+class ServerConnector:
+    """Makes connections to RabbitMQ, Redis and SQL; see `css.handlers.links.Connector`."""
+
+    def __init__(self, reactor: Any, settings: Settings) -> None:
+        self._reactor = reactor
+        self._settings = settings
+
+    def make_own_bus(self) -> IBus:
+        """The own platform's broker, not started.
+
+        @raise ValueError: the configuration names the embedded broker, which only `make run` has.
+        """
+        broker = self._settings.amqp.broker
+        if broker is None:
+            raise ValueError('[amqp] url is "memory:", which only the demo has: give amqp://… or amqps://…')
+        address = AmqpAddress(
+            broker.host,
+            broker.port,
+            broker.vhost,
+            broker.user,
+            broker.password.reveal(),
+            broker.tls,
+            self._settings.amqp.ca_file,
+        )
+        return self._bus([address], f"broker of {self._settings.platform.moid}")
+
+    def make_bus(self, moid: str, addresses: tuple[BrokerAddress, ...]) -> IBus:
+        """Another platform's broker; TLS as with the own one."""
+        amqp = self._settings.amqp
+        own = amqp.broker
+        nodes = [
+            AmqpAddress(
+                each.ip,
+                each.port,
+                each.vhost,
+                amqp.user,
+                amqp.password.reveal() or "guest",
+                own is not None and own.tls,
+                amqp.ca_file,
+            )
+            for each in addresses
+        ]
+        return self._bus(nodes, f"broker of {moid}")
+
+    def _bus(self, addresses: list[AmqpAddress], name: str) -> IBus:
+        bus: IBus = AmqpBus(
+            self._reactor, addresses, AmqpSettings(queue_type=self._settings.amqp.queue_type), name=name
+        )
+        return bus
+
+    def make_store(self, address: RedisAddress) -> IConferenceStore:
+        """The store of the platform that the address names; Sentinels, if configured, overrule the address."""
+        redis = self._settings.redis
+        settings = RedisSettings(
+            host=address.ip,
+            port=address.port,
+            db=address.db,
+            username=redis.user,
+            password=redis.password.reveal(),
+            tls=redis.tls,
+            tls_ca_file=redis.ca_file,
+            sentinel=self._sentinel(address.platformmoid),
+        )
+        store = connect(self._reactor, settings, address.platformmoid)
+        store.start()
+        made: IConferenceStore = store
+        return made
+
+    def _sentinel(self, moid: str) -> SentinelSettings | None:
+        sentinel = self._settings.redis.sentinel
+        if sentinel is None or moid not in sentinel.masters:
+            return None
+        return SentinelSettings(sentinel.hosts, sentinel.masters[moid])
+
+    def make_state(self, store: IConferenceStore) -> IPlatformState:
+        """On the same link as the store."""
+        assert isinstance(store, RedisStore)
+        state: IPlatformState = RedisPlatformState(store.link)
+        return state
+
+    def make_database(self, address: SqlAddress | None) -> IConferenceDatabase | None:
+        """The configured one, else the one at the PMS's address."""
+        sql = self._settings.sql
+        url = sql.url.reveal()
+        if not url:
+            if address is None:
+                return None
+            url = f"mysql://{address.ip}:{address.port}/{quote(address.db, safe='')}"
+        tls = SqlTls(sql.ca_file, sql.cert_file, sql.key_file) if sql.tls else None
+        database: IConferenceDatabase = SqlDatabase(
+            self._reactor,
+            SqlSettings(
+                url=url,
+                user=sql.user,
+                password=sql.password.reveal(),
+                tls=tls,
+                threads=sql.threads,
+                timeout_seconds=sql.timeout_seconds,
+                max_waiting=sql.max_waiting,
+            ),
+        )
+        return database
+
+    def drop_store(self, store: IConferenceStore) -> Awaitable[None]:
+        """Close its link."""
+        assert isinstance(store, RedisStore)
+        return store.stop()
+
+
+def cipher_of(settings: Settings) -> ILicenceCipher:
+    """What verifies licences, with the configured keys."""
+    keys = [key.reveal() for key in settings.license.keys]
+    cipher: ILicenceCipher = FernetCipher(keys) if keys else NoCipher()
+    return cipher
