@@ -11,9 +11,9 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from css.adapters.rows import check_row, newest_writes
 from css.adapters.sql import tables
 from css.adapters.sql.engine import SqlSettings, make_engine
-from css.adapters.rows import check_row, newest_writes
 from css.adapters.sql.schema import prepare_schema
 from css.adapters.sql.statements import statements_for
 from css.adapters.sql.worker import Worker

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import create_engine, make_url
-from tests.servers import servers
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
@@ -19,6 +18,7 @@ from css.adapters.sql.engine import SqlSettings
 from css.ports.sql import DomainRow, SqlError, SqlRefused
 from tests.contracts import database as contract
 from tests.contracts.database import delete, put, row
+from tests.servers import servers
 
 _ADD_DOMAIN = (
     "INSERT INTO ap_domain (moid,level,uplevelmoid,name,used,enableh265,enablehdmeeting) VALUES (%s,%s,%s,%s,%s,%s,%s)"

@@ -22,10 +22,11 @@ class WorkerTests(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(self.worker.close()))
         self.addCleanup(self.gate.set)
 
-    def start(self, name: str) -> Deferred[None]:
-        def work() -> None:
+    def start(self, name: str) -> Deferred[str]:
+        def work() -> str:
             self.gate.wait(10)
             self.done.append(name)
+            return name
 
         return Deferred.fromCoroutine(self.worker.run(work))
 
@@ -59,5 +60,5 @@ class WorkerTests(TestCase):
         await self.assertFailure(self.start("late"), SqlError)
         self.gate.set()
         await closed
-        await first
+        self.assertEqual(await first, "first")
         self.assertEqual(self.done, ["first"])

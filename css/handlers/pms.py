@@ -1,0 +1,153 @@
+"""Talking to the PMS: requests answered by RPC, and broadcasts (contract: PMS; seed 2.2).
+
+`PmsClient(...)`: `topology` to declare, `reply_queues` to consume with `routes`, then `ask_state()` and
+`ask_config(moid)`. Answers come by the instance's own queue; a PMS that knows only the seed's name uses the shared
+one, where an answer for another instance is as good as one's own, if it is about the same thing.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from css.handlers.dispatch import Routes
+from css.handlers.tally import Tally
+from css.messages.base import Message
+from css.messages.codec import encode
+from css.messages.pms import (
+    PlatformConfigNotice,
+    PlatformConfigRequest,
+    PlatformStateNotice,
+    PlatformStateRequest,
+)
+from css.ports.bus import Binding, BusError, Delivery, IBus, Outgoing, Queue, Topology
+
+Notice = TypeVar("Notice", PlatformStateNotice, PlatformConfigNotice)
+
+SHARED_REPLY_QUEUE = "MAU.RPCPLATINFO.Q"
+BROADCAST_EXCHANGE = "monitor.notify.ex"
+BROADCAST_KEYS = ("monitor.server_room.k", "monitor.plamform.k")  # the seed's spelling
+
+
+def request_queue(own: str) -> str:
+    """Where the PMS of a platform takes requests."""
+    return f"monitor.req.q:{own}"
+
+
+class PmsSilent(Exception):
+    """The PMS did not answer, or could not be asked."""
+
+
+class _Awaited(msgspec.Struct):
+    kind: type[Message]
+    moid: str
+    answer: Deferred[Message]
+
+
+class PmsClient:
+    """Asks the own platform's PMS.
+
+    @param session: a text that no other run of any instance has; begins the ids of its requests.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        bus: IBus,
+        own: str,
+        instance: str,
+        session: str,
+        timeout_seconds: float,
+        tally: Tally,
+    ) -> None:
+        self._reactor = reactor
+        self._bus = bus
+        self._own = own
+        self._session = session
+        self._timeout_seconds = timeout_seconds
+        self._tally = tally
+        self._asked = 0
+        self._awaited: dict[str, _Awaited] = {}
+        self._reply_to = f"{SHARED_REPLY_QUEUE}:{instance}"
+        self.reply_queues = (self._reply_to, SHARED_REPLY_QUEUE)
+        self.broadcast_queue = f"MAU.MONITOR.Q:{instance}"
+
+    @property
+    def topology(self) -> Topology:
+        """Reply queues, and the instance's own queue of broadcasts."""
+        return Topology(
+            exchanges=(BROADCAST_EXCHANGE,),
+            queues=(
+                Queue(SHARED_REPLY_QUEUE),
+                Queue(self._reply_to, exclusive=True),
+                Queue(self.broadcast_queue, exclusive=True),
+            ),
+            bindings=tuple(Binding(self.broadcast_queue, BROADCAST_EXCHANGE, key) for key in BROADCAST_KEYS),
+        )
+
+    @property
+    def routes(self) -> Routes:
+        """What it handles on the reply queues."""
+        return {PlatformStateNotice: self._replied, PlatformConfigNotice: self._replied}
+
+    async def ask_state(self) -> PlatformStateNotice:
+        """@raise PmsSilent: no valid answer about the own platform in time."""
+        return await self._ask(PlatformStateRequest(moid=self._own), self._own, PlatformStateNotice)
+
+    async def ask_config(self, moid: str) -> PlatformConfigNotice:
+        """@raise PmsSilent: no valid answer about that platform in time."""
+        return await self._ask(PlatformConfigRequest(moid=moid), moid, PlatformConfigNotice)
+
+    async def _ask(self, request: Message, moid: str, kind: type[Notice]) -> Notice:
+        self._asked += 1
+        identity = f"{self._session}.pms.{self._asked}"
+        answer: Deferred[Message] = Deferred()
+        self._awaited[identity] = _Awaited(kind, moid, answer)
+        outgoing = Outgoing(
+            "",
+            request_queue(self._own),
+            encode(request),
+            identity,
+            identity,
+            self._reply_to,
+            # A PMS that was away must not find all that was asked meanwhile.
+            expiration_ms=max(1, round(self._timeout_seconds * 1000)),
+        )
+        try:
+            await self._bus.publish(outgoing)
+            # It may have answered before the broker confirmed.
+            notice = await answer.addTimeout(self._timeout_seconds, self._reactor)
+        except TimeoutError:
+            raise PmsSilent(f"no answer in {self._timeout_seconds} seconds") from None
+        except BusError as error:
+            raise PmsSilent(str(error) or type(error).__name__) from error
+        finally:
+            self._awaited.pop(identity, None)
+        assert isinstance(notice, kind)
+        return notice
+
+    async def _replied(self, notice: PlatformStateNotice | PlatformConfigNotice, delivery: Delivery) -> None:
+        found = self._match(notice, delivery)
+        if found is None or found.answer.called:
+            self._tally.count("pms_replies_dropped")
+            self.log.info("dropped an answer of the PMS about {moid} that nobody awaits", moid=notice.moid)
+            return
+        found.answer.callback(notice)
+
+    def _match(self, notice: Message, delivery: Delivery) -> _Awaited | None:
+        found = self._awaited.get(delivery.correlation_id)
+        if found is not None:
+            return found if _is_about(found, notice) else None
+        if delivery.queue != SHARED_REPLY_QUEUE:
+            return None
+        return next((each for each in self._awaited.values() if _is_about(each, notice)), None)
+
+
+def _is_about(awaited: _Awaited, notice: Message) -> bool:
+    return isinstance(notice, awaited.kind) and getattr(notice, "moid", None) == awaited.moid
