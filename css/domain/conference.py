@@ -140,6 +140,7 @@ def parse_placement(token: str) -> tuple[str, str, int] | None:
 
 _CONF_FIELDS = ("confname", "password", "begintime", "duration")
 _decode_attempt = msgspec.json.Decoder(Attempt).decode
+_decode_asked = msgspec.json.Decoder(tuple[str, str, int]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -191,7 +192,7 @@ def from_fields(e164: str, record: Fields, conf: Fields) -> Conference:
     """
     try:
         return _from_fields(e164, record, conf)
-    except (KeyError, msgspec.MsgspecError) as error:
+    except (KeyError, ValueError, msgspec.MsgspecError) as error:
         raise ValueError(f"confex/{e164} can't be read: {error!r}") from error
 
 
@@ -200,7 +201,7 @@ def _from_fields(e164: str, record: Fields, conf: Fields) -> Conference:
     if conf:
         confname, password, duration = conf.get("confname", ""), conf.get("password", ""), int(conf["duration"])
     else:
-        confname, password, duration = msgspec.json.decode(record.get("asked", '["","",0]'))
+        confname, password, duration = _decode_asked(record.get("asked", '["","",0]'))
     return Conference(
         e164=e164,
         moid=record["moid"],

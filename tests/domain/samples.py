@@ -1,0 +1,181 @@
+"""Conferences in each situation and one event of each kind, for tests of the rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from css.domain.conference import Attempt, Conference, Requester, Situation, State
+from css.domain.events import (
+    CreateAsked,
+    DeadlinePassed,
+    Event,
+    McuAccepted,
+    McuEnded,
+    McuRefused,
+    Placement,
+    ReleaseAsked,
+    ResourcesGiven,
+    ResourcesRefused,
+    Rules,
+)
+
+NOW_MS = 1_700_000_000_500
+NOW = NOW_MS // 1000
+EPOCH = 7_000
+NEXT_EPOCH = 7_100
+RULES = Rules(request_timeout_ms=5_000, creating_timeout_ms=30_000, small_terminals=8)
+
+CM = Requester("m-1", "cm.reply.q", "c-1", "create-key")
+RELEASER = Requester("m-2", "cm.other.q", "c-2", "release-key")
+
+
+def create_asked(**changes: Any) -> CreateAsked:
+    """An accepted create of 0755001 by user domain `u1` of platform `pA`."""
+    asked = CreateAsked(
+        now_ms=NOW_MS,
+        e164="0755001",
+        moid="u1",
+        source="pA",
+        served_by="pA",
+        confname="晨会",
+        password="123",
+        conftype=1,
+        duration=60,
+        terminals=8,
+        legacy=False,
+        priority=5,
+        create='{"confE164":"0755001"}',
+        requester=CM,
+        epoch=EPOCH,
+    )
+    return replace(asked, **changes)
+
+
+def asking_rms(**changes: Any) -> Conference:
+    """RMS has been asked and must answer by `NOW_MS` + 5 s."""
+    conference = Conference(
+        e164="0755001",
+        moid="u1",
+        source="pA",
+        platformmoid="pA",
+        state=State.CREATING,
+        epoch=EPOCH,
+        first_epoch=EPOCH,
+        version=1,
+        createtime=NOW,
+        licensed_under=("u1", "pA"),
+        due_ms=NOW_MS + 5_000,
+        attempt=Attempt(deadline_ms=NOW_MS + 30_000, requester=CM),
+        create='{"confE164":"0755001"}',
+        confname="晨会",
+        password="123",
+        duration=60,
+    )
+    return replace(conference, **changes)
+
+
+def asking_mcu(*, left: tuple[str, ...] = ("10.0.0.2", "10.0.0.3"), **changes: Any) -> Conference:
+    """Host 10.0.0.1 has been asked; the hosts in `left` have not."""
+    conference = asking_rms(
+        version=2,
+        ip="10.0.0.1",
+        roommoid="room-1",
+        attempt=Attempt(NOW_MS + 30_000, CM, "room-0", left, "10.9.9.9", True),
+    )
+    return replace(conference, **changes)
+
+
+def ongoing(**changes: Any) -> Conference:
+    """It runs in process 11 of 10.0.0.1 since a minute ago."""
+    conference = asking_mcu(
+        version=3,
+        state=State.ONGOING,
+        pid="11",
+        attempt=None,
+        due_ms=0,
+        createtime=NOW - 60,
+        begintime=NOW - 60,
+        endtime=NOW - 60 + 3_600,
+    )
+    return replace(conference, **changes)
+
+
+def restoring(**changes: Any) -> Conference:
+    """It ran; now its third placement is being asked for at 10.0.0.1."""
+    conference = asking_mcu(
+        version=9,
+        epoch=EPOCH + 50,
+        begintime=NOW - 600,
+        endtime=NOW - 600 + 3_600,
+        attempt=Attempt(NOW_MS + 30_000, None, "room-0", (), "", False),
+    )
+    return replace(conference, **changes)
+
+
+def pending_restore(**changes: Any) -> Conference:
+    """It lost its placement and waits."""
+    conference = ongoing(state=State.PENDING_RESTORE, ip="", pid="", roommoid="", version=4)
+    return replace(conference, **changes)
+
+
+IN_SITUATION = {
+    Situation.ASKING_RMS: asking_rms(),
+    Situation.ASKING_MCU: asking_mcu(),
+    Situation.ONGOING: ongoing(),
+    Situation.PENDING_RESTORE: pending_restore(),
+}
+
+BOOKED = Placement("10.0.0.2", "room-2", NEXT_EPOCH)
+
+
+def given(**changes: Any) -> ResourcesGiven:
+    """RMS named three hosts; 10.0.0.2 is booked."""
+    event = ResourcesGiven(
+        now_ms=NOW_MS,
+        epoch=EPOCH,
+        roommoid="room-0",
+        mcus=("10.0.0.1", "10.0.0.2", "10.0.0.3"),
+        vrs="10.9.9.9",
+        xmpu=True,
+        placement=BOOKED,
+    )
+    return replace(event, **changes)
+
+
+def accepted(**changes: Any) -> McuAccepted:
+    """Process 11 of 10.0.0.1 has started the present placement."""
+    return replace(McuAccepted(now_ms=NOW_MS, ip="10.0.0.1", pid="11", epoch=EPOCH), **changes)
+
+
+def refused(**changes: Any) -> McuRefused:
+    """10.0.0.1 refuses the present placement; 10.0.0.2 is booked."""
+    event = McuRefused(now_ms=NOW_MS, ip="10.0.0.1", epoch=EPOCH, silent=False, placement=BOOKED)
+    return replace(event, **changes)
+
+
+def overdue(**changes: Any) -> DeadlinePassed:
+    """Five seconds have passed; 10.0.0.2 is booked."""
+    return replace(DeadlinePassed(now_ms=NOW_MS + 5_000, placement=BOOKED), **changes)
+
+
+def ended(**changes: Any) -> McuEnded:
+    """The present placement is over in process 11 of 10.0.0.1."""
+    return replace(McuEnded(now_ms=NOW_MS, ip="10.0.0.1", pid="11", epoch=EPOCH), **changes)
+
+
+def release_asked(**changes: Any) -> ReleaseAsked:
+    """Another request wants it ended."""
+    return replace(ReleaseAsked(now_ms=NOW_MS, requester=RELEASER), **changes)
+
+
+EVENTS: dict[type[Event], Event] = {
+    ResourcesGiven: given(),
+    ResourcesRefused: ResourcesRefused(now_ms=NOW_MS, epoch=EPOCH),
+    McuAccepted: accepted(),
+    McuRefused: refused(),
+    DeadlinePassed: overdue(),
+    ReleaseAsked: release_asked(),
+    McuEnded: ended(),
+}
