@@ -138,14 +138,14 @@ def next_after_refusal(c: Conference, event: McuRefused, rules: Rules) -> Decisi
     """The host that was asked refused, or is not there: the next one, or the end."""
     if not names_placement(c, event.ip, event.epoch):
         return ignore("a refusal of an older placement")
-    return _next_host(c, event.placement, event.now_ms, rules, REFUSED_AS[event.silent])
+    return _next_host(c, event.ip, event.placement, event.now_ms, rules, REFUSED_AS[event.silent])
 
 
 def mcu_is_silent(c: Conference, event: DeadlinePassed, rules: Rules) -> Decision:
     """The host that was asked has not answered in time: the next one, or the end."""
     if event.now_ms < c.due_ms:
         return ignore("not due yet")
-    return _next_host(c, event.placement, event.now_ms, rules, ErrCode.MCU_TIMEOUT)
+    return _next_host(c, c.ip, event.placement, event.now_ms, rules, ErrCode.MCU_TIMEOUT)
 
 
 def hosts_to_try(c: Conference, now_ms: int) -> tuple[str, ...]:
@@ -173,11 +173,15 @@ def give_up(c: Conference, errcode: ErrCode, now_ms: int, because: str, *more: E
     return end(c, EndReason.FAILED, now_ms, because, *answer, *more, penalise=penalise)
 
 
-def _next_host(c: Conference, placement: Placement | None, now_ms: int, rules: Rules, error: ErrCode) -> Decision:
+def _next_host(
+    c: Conference, failed: str, placement: Placement | None, now_ms: int, rules: Rules, error: ErrCode
+) -> Decision:
+    """After `failed`: the record's host, or that of a newer placement whose record was lost."""
+    because = f"{failed} failed ({error})"
     if placement is None:
-        return give_up(c, error, now_ms, f"{c.ip} failed ({error}), none is left to try", penalise=c.ip)
-    step = _try_host(c, placement, now_ms, rules, f"{c.ip} failed ({error})")
-    return replace(step, effects=(*step.effects, FreeLoad(c.ip, c.placement)), penalise=c.ip)
+        return give_up(c, error, now_ms, f"{because}, none is left to try", penalise=failed)
+    step = _try_host(c, placement, now_ms, rules, because)
+    return replace(step, effects=(*step.effects, FreeLoad(c.ip, c.placement)), penalise=failed)
 
 
 def _try_host(c: Conference, placement: Placement, now_ms: int, rules: Rules, because: str) -> Decision:
