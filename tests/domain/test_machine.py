@@ -1,0 +1,170 @@
+"""The transition table: every pair of situation and event, what it does, and that none is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from css.domain import machine
+from css.domain.conference import Situation
+from css.domain.decision import Decision
+from css.domain.effects import (
+    AnswerCreated,
+    AnswerRefused,
+    AnswerReleased,
+    AskMcuToCreate,
+    Bill,
+    DeleteRow,
+    Effect,
+    FreeLoad,
+    ReleaseOnMcu,
+    ReportGone,
+    ReportRunning,
+    SaveRow,
+    TellReleased,
+)
+from css.domain.events import (
+    CreateAsked,
+    DeadlinePassed,
+    Event,
+    McuAccepted,
+    McuEnded,
+    McuRefused,
+    ReleaseAsked,
+    ResourcesGiven,
+    ResourcesRefused,
+)
+from tests.domain import samples
+
+NOTHING: tuple[str, tuple[type[Effect], ...]] = ("nothing", ())
+ENDING_OF_ONE_THAT_RAN = (FreeLoad, TellReleased, ReportGone, DeleteRow, Bill)
+
+WHAT_FOLLOWS: dict[tuple[Situation, type[Event]], tuple[str, tuple[type[Effect], ...]]] = {
+    (Situation.ASKING_RMS, ResourcesGiven): ("asking_mcu", (AskMcuToCreate,)),
+    (Situation.ASKING_RMS, ResourcesRefused): ("ended", (AnswerRefused,)),
+    (Situation.ASKING_RMS, McuAccepted): NOTHING,
+    (Situation.ASKING_RMS, McuRefused): NOTHING,
+    (Situation.ASKING_RMS, DeadlinePassed): ("ended", (AnswerRefused,)),
+    (Situation.ASKING_RMS, ReleaseAsked): ("ended", (AnswerReleased, AnswerRefused)),
+    (Situation.ASKING_RMS, McuEnded): NOTHING,
+    (Situation.ASKING_MCU, ResourcesGiven): NOTHING,
+    (Situation.ASKING_MCU, ResourcesRefused): NOTHING,
+    (Situation.ASKING_MCU, McuAccepted): ("ongoing", (AnswerCreated, ReportRunning, SaveRow)),
+    (Situation.ASKING_MCU, McuRefused): ("asking_mcu", (AskMcuToCreate, FreeLoad)),
+    (Situation.ASKING_MCU, DeadlinePassed): ("asking_mcu", (AskMcuToCreate, FreeLoad)),
+    (Situation.ASKING_MCU, ReleaseAsked): ("ended", (AnswerReleased, AnswerRefused, FreeLoad)),
+    (Situation.ASKING_MCU, McuEnded): ("ended", (AnswerRefused, FreeLoad)),
+    (Situation.ONGOING, ResourcesGiven): NOTHING,
+    (Situation.ONGOING, ResourcesRefused): NOTHING,
+    (Situation.ONGOING, McuAccepted): NOTHING,
+    (Situation.ONGOING, McuRefused): NOTHING,
+    (Situation.ONGOING, DeadlinePassed): NOTHING,
+    (Situation.ONGOING, ReleaseAsked): ("ended", (AnswerReleased, ReleaseOnMcu, *ENDING_OF_ONE_THAT_RAN)),
+    (Situation.ONGOING, McuEnded): ("ended", ENDING_OF_ONE_THAT_RAN),
+    (Situation.PENDING_RESTORE, ResourcesGiven): NOTHING,
+    (Situation.PENDING_RESTORE, ResourcesRefused): NOTHING,
+    (Situation.PENDING_RESTORE, McuAccepted): NOTHING,
+    (Situation.PENDING_RESTORE, McuRefused): NOTHING,
+    (Situation.PENDING_RESTORE, DeadlinePassed): NOTHING,
+    (Situation.PENDING_RESTORE, ReleaseAsked): ("ended", (AnswerReleased, TellReleased, ReportGone, DeleteRow, Bill)),
+    (Situation.PENDING_RESTORE, McuEnded): NOTHING,
+}
+
+
+def all_events() -> set[type[Event]]:
+    """Every kind of event of CSS, however deep it is derived."""
+    found: set[type[Event]] = set()
+    todo = list(Event.__subclasses__())
+    while todo:
+        event = todo.pop()
+        found.add(event)
+        todo += event.__subclasses__()
+    return {event for event in found if event.__module__.startswith("css.")}
+
+
+def missing(
+    table: Iterable[tuple[Situation, type[Event]]], events: set[type[Event]]
+) -> set[tuple[Situation, type[Event]]]:
+    """The pairs that a table forgets."""
+    wanted: set[tuple[Situation, type[Event]]] = {
+        (s, e) for s in Situation if s is not Situation.ABSENT for e in events if e is not CreateAsked
+    }
+    return wanted - set(table)
+
+
+def outcome(decision: Decision) -> tuple[str, tuple[type[Effect], ...]]:
+    """Where a decision leads, and the kinds of its effects in order."""
+    effects = tuple(type(effect) for effect in decision.effects)
+    if not decision.changed:
+        return "nothing", effects
+    return ("ended" if decision.record is None else decision.record.situation.value), effects
+
+
+class TheTable(SynchronousTestCase):
+    """It has every pair, and this module knows what each of them does."""
+
+    def test_complete(self) -> None:
+        """No situation has forgotten an event."""
+        self.assertEqual(missing(machine.TABLE, all_events()), set())
+        self.assertEqual(all_events(), {*samples.EVENTS, CreateAsked})
+
+    def test_a_missing_pair_would_be_caught(self) -> None:
+        """Taking any one pair out is noticed, and so is an event that no situation has heard of."""
+        for pair in machine.TABLE:
+            self.assertEqual(missing(machine.TABLE.keys() - {pair}, all_events()), {pair})
+
+        class Unheard(Event, frozen=True, kw_only=True):
+            """An event that no situation knows."""
+
+        self.assertEqual(len(missing(machine.TABLE, all_events() | {Unheard})), 4)
+
+    def test_nothing_beside(self) -> None:
+        """The table holds nothing that can't happen."""
+        self.assertEqual(machine.TABLE.keys(), WHAT_FOLLOWS.keys())
+
+    def test_every_pair(self) -> None:
+        """What each event does to a conference in each situation: where it leads, and its effects in order."""
+        found: Mapping[Any, Any] = {
+            (situation, event): outcome(
+                machine.decide(samples.IN_SITUATION[situation], samples.EVENTS[event], samples.RULES)
+            )
+            for situation, event in WHAT_FOLLOWS
+        }
+        for pair, expected in WHAT_FOLLOWS.items():
+            self.assertEqual(found[pair], expected, pair)
+
+    def test_samples_are_in_their_situations(self) -> None:
+        """The conferences that stand for a situation are in it."""
+        self.assertEqual(
+            {each: c.situation for each, c in samples.IN_SITUATION.items()},
+            {each: each for each in Situation if each is not Situation.ABSENT},
+        )
+
+    def test_every_decision_says_why(self) -> None:
+        """The log has a sentence for each."""
+        for situation, event in WHAT_FOLLOWS:
+            decision = machine.decide(samples.IN_SITUATION[situation], samples.EVENTS[event], samples.RULES)
+            self.assertTrue(decision.because)
+
+
+class WithoutARecord(SynchronousTestCase):
+    """What is said about a conference that does not exist."""
+
+    def test_an_ack_is_answered_with_a_release(self) -> None:
+        """The MCU runs something that nobody knows of: it is told to end that placement."""
+        decision = machine.decide(None, samples.accepted(), samples.RULES)
+        self.assertFalse(decision.changed)
+        self.assertEqual(decision.effects, (ReleaseOnMcu("10.0.0.1", "11", samples.EPOCH),))
+
+    def test_an_ack_without_an_epoch_too(self) -> None:
+        """An MCU that knows no epochs is told to end whatever runs there: no present placement can be meant."""
+        decision = machine.decide(None, samples.accepted(epoch=None), samples.RULES)
+        self.assertEqual(decision.effects, (ReleaseOnMcu("10.0.0.1", "11", None),))
+
+    def test_everything_else_is_nothing(self) -> None:
+        """There is nothing to end, to refuse or to place."""
+        for kind, event in samples.EVENTS.items():
+            if kind is not McuAccepted:
+                self.assertEqual(outcome(machine.decide(None, event, samples.RULES)), NOTHING, kind)
