@@ -80,8 +80,9 @@ def watch(lines: IO[str]) -> None:
             folders.append(value)
     for pid, start in processes.items():
         if start and started_at(pid) == start:
+            # Each leads a process group of its own: what it started goes with it.
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.killpg(pid, signal.SIGKILL)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 
