@@ -34,7 +34,7 @@ class Released(SynchronousTestCase):
             self.assertEqual(decision.effects[0], AnswerReleased(RELEASER), situation)
 
     def test_running(self) -> None:
-        """The MCU is told which placement to end, the CM is told once, row, locator's entry and place go, it is billed."""
+        """The MCU is told which placement to end, the CM once; row, locator's entry and place go; it is billed."""
         c = samples.ongoing()
         decision = decide(c, samples.release_asked(), RULES)
         self.assertEqual(
