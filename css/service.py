@@ -94,6 +94,11 @@ class CssService(Service):
         """The platforms as they are known now."""
         return self.startup.platforms()
 
+    def knows_domains(self, *moids: str) -> bool:
+        """Whether all of these are in the directory that creates are checked by."""
+        directory, _ = self._domains.current()
+        return all(directory.get(moid) is not None for moid in moids)
+
     def _handler_of(self, routes: Routes) -> Handler:
         return Dispatcher(self._bus, routes, self.work.tally, lambda message: None, self.work.probe)
 

@@ -210,10 +210,13 @@ class Outbox:
 
         What another instance has not finished of this number (`waiting`) goes first: such lanes are left to the sweep.
         """
-        ready = {lane: parcel for lane, parcel in parcels.items() if lane not in waiting}
+        ready = dict(parcels)
         for lane, carrier in self.carriers.items():
             if lane in ready:
+                # Rows carry their version and places their token: their order does not matter.
                 carrier(store, e164, mark, ready.pop(lane))
+        for lane in waiting:
+            ready.pop(lane, None)
         at_home = {lane: parcel.letters for lane, parcel in ready.items() if is_at_home(lane)}
         letters = [letter for each in at_home.values() for letter in each]
         if letters:

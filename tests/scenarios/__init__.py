@@ -1,0 +1,1 @@
+"""Whole instances, whole flows, on memory adapters and on real servers."""

@@ -1,0 +1,303 @@
+"""Where scenarios happen: one or more platforms with all their peers, on memory adapters or on real servers.
+
+The same scenario runs on both grounds, with the same real service tree. Timers are short; time is the reactor's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import deferLater
+
+from css.adapters.amqp.address import AmqpAddress
+from css.adapters.amqp.bus import AmqpBus
+from css.adapters.crypto.fernet import FernetCipher
+from css.adapters.memory.bus import MemoryBroker
+from css.adapters.memory.sql import MemoryDatabase
+from css.adapters.memory.store import MemoryPlatformState, MemoryStore
+from css.adapters.redis.settings import RedisSettings
+from css.adapters.redis.store import RedisStore, connect
+from css.adapters.sql.database import SqlDatabase
+from css.adapters.sql.engine import SqlSettings
+from css.config import Settings, parse
+from css.connections import ServerConnector
+from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
+from css.peers.platform import PlatformPeers
+from css.ports.bus import IBus
+from css.ports.sql import IConferenceDatabase
+from css.ports.store import IConferenceStore, IPlatformState
+from css.probe import no_probe
+from css.service import CssService
+from tests.servers import servers
+
+KEY = b"sTPgkSXUrV7HqbsJgkkqhAeWgk0X0a2yRDT-wW7pQAc="
+"""A Fernet key that only the tests use."""
+
+reactor: Any = global_reactor
+
+TIMERS = {
+    "state_poll_seconds": 0.3,
+    "state_refresh_seconds": 1.0,
+    "request_timeout_seconds": 0.8,
+    "creating_timeout_seconds": 3.0,
+    "mcu_timeout_seconds": 6.0,
+    "sync_grace_seconds": 7.0,
+    "unroutable_seconds": 2.0,
+    "outbox_lease_seconds": 1.0,
+    "mcu_penalty_seconds": 2.0,
+}
+
+
+def settings_text(moid: str, instance: str, amqp_url: str, more: str = "", **timers: float) -> str:
+    """A configuration for tests."""
+    lines = [f"{name} = {float(value)}" for name, value in {**TIMERS, **timers}.items()]
+    return "\n".join(
+        [
+            f'[platform]\nmoid = "{moid}"',
+            f'[instance]\nname = "{instance}"',
+            f'[amqp]\nurl = "{amqp_url}"\nuser = "guest"\npassword = "guest"',
+            "[timers]",
+            *lines,
+            more,
+        ]
+    )
+
+
+async def until(condition: Callable[[], Any], seconds: float = 10.0, what: str = "") -> None:
+    """Wait until something holds; fail with `what` if it does not in time."""
+    give_up_at = reactor.seconds() + seconds
+    while not condition():
+        if reactor.seconds() > give_up_at:
+            raise AssertionError(f"not within {seconds} s: {what or condition}")
+        await deferLater(reactor, 0.02)
+
+
+class Site:
+    """One platform: its broker, its stores, its peers, its instances."""
+
+    def __init__(self, moid: str, peers: PlatformPeers, peer_bus: IBus) -> None:
+        self.moid = moid
+        self.peers = peers
+        self.peer_bus = peer_bus
+        self.instances: list[CssService] = []
+
+
+class MemoryGround:
+    """Everything in this process."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.brokers: dict[str, MemoryBroker] = {}
+        self.stores: dict[str, MemoryStore] = {}
+        self.database = MemoryDatabase(reactor.seconds)
+
+    def add_platform(self, moid: str) -> None:
+        self.brokers[moid] = MemoryBroker(reactor, Random(7))
+        self.stores[moid] = MemoryStore(moid, reactor)
+
+    def amqp_url(self, moid: str) -> str:
+        return "memory:"
+
+    def config_of(self, moid: str, mains: tuple[str, ...]) -> dict[str, Any]:
+        redis = [{"ip": "memory", "port": 1, "db": 0, "platformmoid": each} for each in (moid, *mains)]
+        return {
+            "mq": [{"ip": "memory", "port": 1, "vhost": moid}],
+            "redis": redis,
+            "mysql": {"ip": "memory", "port": 1, "db": "css"},
+        }
+
+    def bus(self, moid: str, name: str) -> IBus:
+        bus: IBus = self.brokers[moid].bus(name)
+        return bus
+
+    def connector(self, settings: Settings) -> MemoryConnector:
+        return MemoryConnector(self, settings)
+
+    async def dump(self, moid: str) -> dict[str, Any]:
+        """Every key of a platform's store with its value."""
+        return self.stores[moid].dump()
+
+    async def loads(self, moid: str, ips: list[str]) -> dict[str, int]:
+        return await MemoryPlatformState(reactor, self.stores[moid].server).loads(ips)
+
+    def queue_length(self, moid: str, queue: str) -> int:
+        return self.brokers[moid].queue_length(queue)
+
+    async def close(self) -> None:
+        """Nothing is left open."""
+
+
+class MemoryConnector:
+    """Connections within this process; see `css.handlers.links.Connector`."""
+
+    def __init__(self, ground: MemoryGround, settings: Settings) -> None:
+        self._ground = ground
+        self._settings = settings
+
+    def make_own_bus(self) -> IBus:
+        return self._ground.bus(self._settings.platform.moid, self._settings.instance.name)
+
+    def make_bus(self, moid: str, addresses: tuple[BrokerAddress, ...]) -> IBus:
+        return self._ground.bus(addresses[0].vhost, f"{self._settings.instance.name}>{moid}")
+
+    def make_store(self, address: RedisAddress) -> IConferenceStore:
+        store: IConferenceStore = MemoryStore(
+            address.platformmoid, reactor, self._ground.stores[address.platformmoid].server
+        )
+        return store
+
+    def make_state(self, store: IConferenceStore) -> IPlatformState:
+        assert isinstance(store, MemoryStore)
+        state: IPlatformState = MemoryPlatformState(reactor, store.server)
+        return state
+
+    def make_database(self, address: SqlAddress | None) -> IConferenceDatabase | None:
+        database: IConferenceDatabase = self._ground.database
+        return database
+
+    async def drop_store(self, store: IConferenceStore) -> None:
+        """Nothing to close."""
+
+
+class ServerGround:
+    """RabbitMQ, Redis and MariaDB: a vhost and a Redis database a platform, one schema for all."""
+
+    name = "servers"
+
+    def __init__(self) -> None:
+        self.vhosts: dict[str, str] = {}
+        self.redis: dict[str, int] = {}
+        self.stores: dict[str, RedisStore] = {}
+        self.sql_url = servers().mariadb().new_schema()
+        self.database = SqlDatabase(reactor, SqlSettings(url=self.sql_url))
+        self.rabbitmq = servers().rabbitmq()
+        self.redis_address = servers().redis_address()
+
+    def add_platform(self, moid: str) -> None:
+        self.vhosts[moid] = self.rabbitmq.new_vhost()
+        self.redis[moid] = servers().new_redis_database()
+        host, port = self.redis_address
+        self.stores[moid] = connect(reactor, RedisSettings(host=host, port=port, db=self.redis[moid]), moid)
+        self.stores[moid].start()
+
+    def amqp_url(self, moid: str) -> str:
+        return f"amqp://guest:guest@{self.rabbitmq.host}:{self.rabbitmq.port}/{self.vhosts[moid]}"
+
+    def config_of(self, moid: str, mains: tuple[str, ...]) -> dict[str, Any]:
+        host, port = self.redis_address
+        redis = [{"ip": host, "port": port, "db": self.redis[each], "platformmoid": each} for each in (moid, *mains)]
+        return {
+            "mq": [{"ip": self.rabbitmq.host, "port": self.rabbitmq.port, "vhost": self.vhosts[moid]}],
+            "redis": redis,
+        }
+
+    def bus(self, moid: str, name: str) -> IBus:
+        bus: IBus = AmqpBus(reactor, [AmqpAddress.from_url(self.amqp_url(moid))], name=name)
+        return bus
+
+    def connector(self, settings: Settings) -> ServerConnector:
+        return ServerConnector(reactor, settings)
+
+    async def dump(self, moid: str) -> dict[str, Any]:
+        """Every key of a platform's store with its value."""
+        return await dump_redis(self.stores[moid])
+
+    async def loads(self, moid: str, ips: list[str]) -> dict[str, int]:
+        from css.adapters.redis.platform_state import RedisPlatformState
+
+        return await RedisPlatformState(self.stores[moid].link).loads(ips)
+
+    async def close(self) -> None:
+        await gatherResults([store.stop() for store in self.stores.values()])
+        await self.database.close()
+
+
+async def dump_redis(store: RedisStore) -> dict[str, Any]:
+    """Every key of a Redis database: hashes as dicts, sets and sorted sets as lists, strings as bytes."""
+    found: dict[str, Any] = {}
+    for key in await store.link.command("KEYS", "*"):
+        kind = await store.link.command("TYPE", key)
+        read = {"hash": "HGETALL", "set": "SMEMBERS", "string": "GET"}
+        words: tuple[Any, ...]
+        name = kind.decode() if isinstance(kind, bytes) else kind
+        words = ("ZRANGE", key, 0, -1, "WITHSCORES") if name == "zset" else (read[name], key)
+        found[key.decode()] = await store.link.command(*words)
+    return found
+
+
+class Stage:
+    """Builds platforms on a ground, starts peers and instances, and ends them all in order."""
+
+    def __init__(self, ground: Any) -> None:
+        self.ground = ground
+        self.sites: dict[str, Site] = {}
+        self.random = Random(11)
+
+    async def platform(
+        self, moid: str, hosts: list[str], main: tuple[str, ...] = (), backup: tuple[str, ...] = ()
+    ) -> Site:
+        """Add a platform with its peers, started; add the platforms that it backs up before."""
+        self.ground.add_platform(moid)
+        configs = {each: self.ground.config_of(each, ()) for each in (*main, *backup) if each in self.sites}
+        configs[moid] = self.ground.config_of(moid, main)
+        bus = self.ground.bus(moid, f"peers-{moid}")
+        bus.start()
+        peers = PlatformPeers(
+            bus, reactor, self.random, moid, hosts=hosts, licence_key=KEY, configs=configs, main=main, backup=backup
+        )
+        peers.bmc.licences[moid] = {}
+        peers.start()
+        await bus.when_connected()
+        site = self.sites[moid] = Site(moid, peers, bus)
+        return site
+
+    def instance(self, moid: str, name: str = "css-1", probe: Any = no_probe, **timers: float) -> CssService:
+        """Start an instance of a platform."""
+        more = f'[sql]\nurl = "{self.ground.sql_url}"' if self.ground.name == "servers" else ""
+        settings = parse(settings_text(moid, name, self.ground.amqp_url(moid), more, **timers), "test.toml")
+        connector = self.ground.connector(settings)
+        service = CssService(
+            reactor,
+            settings,
+            connector.make_own_bus(),
+            connector,
+            FernetCipher([KEY.decode()]),
+            probe,
+            Random(name),
+            f"{name}.{len(self.sites)}.{reactor.seconds()}",
+        )
+        service.startService()
+        self.sites[moid].instances.append(service)
+        return service
+
+    async def served(self, moid: str) -> None:
+        """Wait until the platform's instances serve, licence included."""
+        for service in self.sites[moid].instances:
+            await until(lambda service=service: service.work.licences.complete, 15, f"{moid} serves")
+
+    async def user_domain(self, moid: str, *users: str) -> None:
+        """Have the BMC tell of a platform's domain and of user domains in it; wait until CSS knows them."""
+        bmc, service = self.sites[moid].peers.bmc, self.sites[moid].instances[0]
+        bmc.send_domain("add", moid, level=1, used=1)
+        for user in users:
+            bmc.send_domain("add", user, level=0, uplevelmoid=moid, used=1)
+        await until(lambda: service.knows_domains(moid, *users), what=f"{users} known")
+
+    async def close(self) -> None:
+        """End instances, then peers, then connections."""
+        for site in self.sites.values():
+            for service in site.instances:
+                await service.stopService()
+            await site.peers.stop()
+            await site.peer_bus.stop()
+        await self.ground.close()
+
+
+def finished(deferreds: list[Deferred[Any]]) -> Deferred[list[Any]]:
+    """All of them."""
+    return gatherResults(deferreds, consumeErrors=True)
