@@ -22,6 +22,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
+_Moid = Annotated[str, msgspec.Meta(pattern=r"^[!-.0-~]{1,128}$")]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
 MEMORY = "memory:"
@@ -64,7 +65,8 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class PlatformSection(_Section, frozen=True):
     """Whose CSS this is."""
 
-    moid: _Name
+    moid: _Moid
+    """Printable ASCII without space and slash, as on the wire."""
 
 
 class InstanceSection(_Section, frozen=True):

@@ -13,7 +13,7 @@ from css.config import Broker, ConfigError, Secret, Settings, load, parse
 
 MINIMAL = """
 [platform]
-moid = "平台-a"
+moid = "platform-a"
 [amqp]
 url = "amqp://css:p%40ss@mq.example:5673/css%2Fa"
 """
@@ -40,6 +40,7 @@ _REFUSED = {
     "no moid": ('[platform]\n[amqp]\nurl = "memory:"\n', ["[platform] moid is missing: add it"]),
     "empty moid": ('[platform]\nmoid = ""\n[amqp]\nurl = "memory:"\n', ["[platform] moid"]),
     "moid with a blank": ('[platform]\nmoid = "a b"\n[amqp]\nurl = "memory:"\n', ["[platform] moid"]),
+    "moid with a slash": ('[platform]\nmoid = "a/b"\n[amqp]\nurl = "memory:"\n', ["[platform] moid"]),
     "moid is a number": ('[platform]\nmoid = 5\n[amqp]\nurl = "memory:"\n', ["[platform] moid", "expected `str`"]),
     "no broker": (_platform(""), ["[amqp] is missing"]),
     "no broker url": (_platform("[amqp]\n"), ["[amqp] url is missing"]),
@@ -168,7 +169,7 @@ class Refused(_Case):
 class Accepted(_Case):
     def test_defaults_of_the_protocol(self) -> None:
         settings = self.parse(MINIMAL)
-        self.assertEqual(settings.platform.moid, "平台-a")
+        self.assertEqual(settings.platform.moid, "platform-a")
         self.assertEqual(settings.instance.name, f"{socket.gethostname()}-{os.getpid()}"[-64:])
         self.assertEqual(
             (settings.amqp.user, settings.amqp.queue_type, settings.amqp.prefetch), ("guest", "classic", 20)
@@ -218,11 +219,11 @@ class Accepted(_Case):
         self.assertEqual(settings.redis.password, Secret(" hush "))
 
     def test_sentinel(self) -> None:
-        text = '[redis.sentinel]\naddresses = ["h:26379", "[::1]:26380"]\nmasters = {"平台-a" = "mymaster"}\n'
+        text = '[redis.sentinel]\naddresses = ["h:26379", "[::1]:26380"]\nmasters = {"platform-a" = "mymaster"}\n'
         sentinel = self.parse(MINIMAL + text).redis.sentinel
         assert sentinel is not None
         self.assertEqual(sentinel.hosts, (("h", 26379), ("::1", 26380)))
-        self.assertEqual(sentinel.masters, {"平台-a": "mymaster"})
+        self.assertEqual(sentinel.masters, {"platform-a": "mymaster"})
 
     def test_licence_keys(self) -> None:
         self.write("keys", f"\n  {KEY}  \n\n{KEY}\n".encode())
@@ -275,7 +276,7 @@ class Accepted(_Case):
 
     def test_load(self) -> None:
         self.write("css.toml", MINIMAL.encode())
-        self.assertEqual(load(self.origin).platform.moid, "平台-a")
+        self.assertEqual(load(self.origin).platform.moid, "platform-a")
 
     def test_secrets_do_not_show(self) -> None:
         self.write("keys", KEY.encode())

@@ -3,7 +3,8 @@
 `Startup(...)`: give it `on_phase` and `on_change` listeners, then `start()`. Phases: `ASKING` (the PMS has not
 answered: consume nothing) → `ABNORMAL` (own broker only: consume, answer `PLATFORM_ABNORMAL`) or `CONNECTING` (own
 Redis and domains are awaited) → `SERVING`, which stays, whatever becomes of the own platform later.
-`platforms()` is for the handlers: while an instance cannot serve, its own platform counts as abnormal.
+`tick()` is for a timer. `platforms()` is for the handlers: while an instance cannot serve, its own platform counts as
+abnormal.
 """
 
 from __future__ import annotations
@@ -98,6 +99,14 @@ class Startup:
         self._consumers += [self._bus.consume(queue, replies) for queue in self._client.reply_queues]
         self._watch.start()
 
+    async def tick(self) -> None:
+        """To be called every few seconds while serving: catch up with what a store or SQL that was away has missed.
+
+        @raise StoreError: the own store does not answer.
+        """
+        await self._watch.rooms.catch_up()
+        await self._domains.tick()
+
     async def stop(self) -> None:
         """Ask and listen no more. The links stay, for those who are still at work; close them last."""
         self._stopped = True
@@ -139,6 +148,7 @@ class Startup:
                 self.log.warn("waiting: the PMS has not told where the own Redis is")
                 return
             await store.now_ms()
+            await self._watch.rooms.catch_up()
             await self._domains.load()
         except StoreError as error:
             self.log.warn("waiting for the own Redis: {error}", error=str(error))

@@ -107,9 +107,10 @@ class PlatformWatch:
         self._reactor = reactor
         self._own = own
         self._client = client
-        self._rooms = rooms
+        self.rooms = rooms
         self._pace = pace
         self._tracker = tracker
+        self._bus = bus
         self.platforms = Platforms(own)
         self.configs: dict[str, PlatformConfigNotice] = {}
         self._round_listeners: list[Callable[[], None]] = []
@@ -123,7 +124,7 @@ class PlatformWatch:
     @property
     def routes(self) -> Routes:
         """What it handles on the queue of broadcasts."""
-        return {PlatformStateNotice: self._broadcast, RoomStateNotice: self._rooms.changed}
+        return {PlatformStateNotice: self._broadcast, RoomStateNotice: self.rooms.changed}
 
     def on_round(self, listener: Callable[[], None]) -> None:
         """Have `listener()` called after each round of questions that was answered."""
@@ -136,7 +137,8 @@ class PlatformWatch:
     def start(self) -> None:
         """Begin to ask: at once if the broker is there, else when it is."""
         self._stopped = False
-        self.ask_soon()
+        if self._bus.connected:
+            self.ask_soon()
 
     def stop(self) -> None:
         """Ask no more; a question under way runs to its time-out."""
@@ -179,8 +181,8 @@ class PlatformWatch:
         else:
             self._set(after)
             if reply.rooms is not None:
-                await self._rooms.replace(reply.rooms)
-        await self._rooms.catch_up()
+                await self.rooms.replace(reply.rooms)
+        await self.rooms.catch_up()
         complete = await self._ask_configs()
         for listener in list(self._round_listeners):
             listener()
@@ -202,8 +204,12 @@ class PlatformWatch:
     async def _broadcast(self, notice: PlatformStateNotice, delivery: Delivery) -> None:
         before = self.platforms
         self._set(before.with_broadcast(notice.moid, notice.state, notice.seq))
-        if self.platforms.change_from(before).own_became_normal:
+        change = self.platforms.change_from(before)
+        if change.own_became_normal:
             self.ask_soon()
+        elif change.own_became_abnormal and self._next is not None:
+            self._cancel()
+            self._schedule(complete=False)
 
     def _set(self, platforms: Platforms) -> None:
         before, self.platforms = self.platforms, platforms

@@ -18,14 +18,14 @@ class SqlRefused(Exception):
 
 TEXT_LIMITS = {
     "e164": 32,
-    "confname": 255,
+    "confname": 256,
     "password": 128,
-    "moid": 64,
-    "srcplatformmoid": 64,
-    "platformmoid": 64,
-    "uplevelmoid": 64,
+    "moid": 128,
+    "srcplatformmoid": 128,
+    "platformmoid": 128,
+    "uplevelmoid": 128,
     "ip": 64,
-    "name": 255,
+    "name": 256,
     "content": 1024 * 1024,
 }
 """Longest text, in characters, that any implementation takes per column; a longer one is `SqlRefused`. A table that

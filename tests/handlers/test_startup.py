@@ -1,0 +1,422 @@
+"""Start-up with the PMS (seed 2.2), and each thing that can fail in it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from css.domain.platforms import PlatformState
+from css.handlers import addresses as to
+from css.handlers.startup import Phase
+from css.ports.bus import Delivery
+from css.ports.sql import DomainRow
+from tests.handlers.pms_world import (
+    BACKUP,
+    MAIN,
+    OWN,
+    POLL_SECONDS,
+    REFRESH_SECONDS,
+    TIMEOUT_SECONDS,
+    PmsWorld,
+    mq,
+    redis,
+)
+
+STATE, CONFIG = "PLATFORM_STATE_REQ", "PLATFORM_CONFIG_REQ"
+
+
+class _Case(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.world = PmsWorld()
+        self.pms = self.world.pms
+        self.startup = self.world.startup
+        self.addCleanup(self._end)
+
+    def _end(self) -> None:
+        self.world.stop()
+        self.assertEqual(self.world.tracker.in_flight, 0)
+
+    def state_questions(self) -> int:
+        return self.pms.asked.count((STATE, OWN))
+
+    def rooms(self) -> set[str]:
+        assert self.world.links.state is not None
+        found: set[str] = self.successResultOf(Deferred.fromCoroutine(self.world.links.state.abnormal_rooms()))
+        return found
+
+
+class NormalStart(_Case):
+    def test_questions_in_the_order_of_the_seed(self) -> None:
+        self.world.start()
+        self.assertEqual(self.pms.asked, [(STATE, OWN), (CONFIG, MAIN), (CONFIG, BACKUP), (CONFIG, OWN)])
+        self.assertEqual(self.world.phases, [Phase.CONNECTING, Phase.SERVING])
+
+    def test_links(self) -> None:
+        self.world.start()
+        links = self.world.links
+        self.assertEqual(list(links.stores), [OWN, MAIN])
+        self.assertEqual(list(links.peers), [MAIN, BACKUP])
+        self.assertTrue(all(bus.connected for bus in links.peers.values()))
+        self.assertIs(links.database, self.world.connector.database)
+        self.assertIsNotNone(links.state)
+
+    def test_main_that_is_abnormal_is_served_from_the_start(self) -> None:
+        self.pms.states(main="abnormal")
+        self.world.start()
+        self.assertEqual(self.startup.platforms().service, (OWN, MAIN))
+        self.assertIn((OWN, MAIN), [platforms.service for platforms, _ in self.world.changes])
+
+    def test_asked_again_at_the_slow_pace(self) -> None:
+        self.world.start()
+        self.world.settle(POLL_SECONDS + 1)
+        self.assertEqual(self.state_questions(), 1)
+        self.world.settle(REFRESH_SECONDS)
+        self.assertEqual(self.state_questions(), 2)
+
+    def test_before_it_serves_the_own_platform_counts_as_abnormal(self) -> None:
+        self.assertTrue(self.startup.platforms().own_abnormal)
+        self.world.start()
+        self.assertFalse(self.startup.platforms().own_abnormal)
+        self.assertTrue(self.world.changes[-1][1].own_became_normal)
+
+
+class SilentPms(_Case):
+    def test_nothing_begins_and_it_is_asked_again(self) -> None:
+        self.pms.silent = True
+        self.world.start()
+        self.world.settle(TIMEOUT_SECONDS + 2 * POLL_SECONDS)
+        self.assertEqual(self.startup.phase, Phase.ASKING)
+        self.assertGreaterEqual(self.state_questions(), 2)
+        self.assertEqual(self.world.connector.made, [])
+        self.pms.silent = False
+        self.world.settle(POLL_SECONDS + TIMEOUT_SECONDS)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+
+    def test_no_queue_of_the_pms(self) -> None:
+        _ = self.pms.bus.stop()
+        self.world.settle()
+        self.world.broker.delete_queue(f"monitor.req.q:{OWN}")
+        self.world.start()
+        self.assertEqual(self.startup.phase, Phase.ASKING)
+        self.pms.bus.start()
+        self.world.settle(2 * POLL_SECONDS)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+
+    def test_configuration_of_a_peer_is_not_told(self) -> None:
+        config = self.pms.configs.pop(MAIN)
+        self.world.start()
+        self.world.settle(TIMEOUT_SECONDS + 1)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+        self.assertEqual(list(self.world.links.peers), [BACKUP])
+        self.pms.configs[MAIN] = config
+        self.world.settle(POLL_SECONDS + 1)
+        self.assertIn(MAIN, self.world.links.peers)
+
+    def test_own_configuration_is_not_told(self) -> None:
+        config = self.pms.configs.pop(OWN)
+        self.world.start()
+        self.world.settle(TIMEOUT_SECONDS + 1)
+        self.assertEqual(self.startup.phase, Phase.CONNECTING)
+        self.pms.configs[OWN] = config
+        self.world.settle(POLL_SECONDS + 1)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+
+    def test_silence_later_changes_nothing(self) -> None:
+        self.pms.states(main="abnormal")
+        self.world.start()
+        self.pms.silent = True
+        self.world.settle(REFRESH_SECONDS + 10 * POLL_SECONDS)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+        self.assertEqual(self.startup.platforms().service, (OWN, MAIN))
+
+
+class BadAnswers(_Case):
+    def answer_with(self, body: bytes) -> None:
+        self.pms.body = body
+        self.world.start()
+        self.world.settle(TIMEOUT_SECONDS + 1)
+
+    def test_no_json(self) -> None:
+        self.answer_with(b"\xff no JSON")
+        self.assertEqual(self.startup.phase, Phase.ASKING)
+        parked = self.world.broker.messages(to.PARK_QUEUE)
+        self.assertEqual(parked[0].body, b"\xff no JSON")
+        self.assertEqual(parked[0].headers["x-css-queue"], "MAU.RPCPLATINFO.Q:css-1")
+        self.assertIn("bad_json", parked[0].headers["x-css-reason"])
+
+    def test_unknown_state(self) -> None:
+        self.answer_with(b'{"type": "PLATFORM_STATE_NOTIFY", "moid": "%s", "state": "fine"}' % OWN.encode())
+        self.assertEqual(self.startup.phase, Phase.ASKING)
+        self.assertEqual(self.world.broker.queue_length(to.PARK_QUEUE), 1)
+
+    def test_about_another_platform(self) -> None:
+        self.answer_with(b'{"type": "PLATFORM_STATE_NOTIFY", "moid": "x", "state": "normal", "main": [], "backup": []}')
+        self.assertEqual(self.startup.phase, Phase.ASKING)
+        self.assertEqual(self.world.tally["pms_replies_dropped"], 1)
+        self.assertEqual(self.world.broker.queue_length(to.PARK_QUEUE), 0)
+
+    def test_of_another_kind(self) -> None:
+        self.answer_with(b'{"type": "PLATFORM_CONFIG_NOTIFY", "moid": "%s", "mq": []}' % OWN.encode())
+        self.assertEqual(self.startup.phase, Phase.ASKING)
+        self.assertEqual(self.world.tally["pms_replies_dropped"], 1)
+
+    def test_without_lists(self) -> None:
+        self.answer_with(b'{"type": "PLATFORM_STATE_NOTIFY", "moid": "%s", "state": "normal"}' % OWN.encode())
+        self.assertEqual(self.startup.phase, Phase.ASKING)
+
+    def test_that_nobody_awaits(self) -> None:
+        self.world.start()
+        self.pms.reply_queue = "MAU.RPCPLATINFO.Q:css-1"
+        body = json.dumps({"type": "PLATFORM_STATE_NOTIFY", **self.pms.state, "state": "abnormal"}).encode()
+        late = Delivery("", b"", correlation_id="run-1.pms.1")
+        _ = Deferred.fromCoroutine(self.pms.reply(late, body))
+        self.world.settle()
+        self.assertFalse(self.startup.platforms().own_abnormal)
+        self.assertEqual(self.world.tally["pms_replies_dropped"], 1)
+
+
+class SharedReplyQueue(_Case):
+    def test_pms_that_knows_only_the_seeds_queue(self) -> None:
+        self.pms.reply_queue = "MAU.RPCPLATINFO.Q"
+        self.world.start()
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+
+    def test_pms_that_sends_no_correlation_id_either(self) -> None:
+        self.pms.reply_queue, self.pms.echo = "MAU.RPCPLATINFO.Q", False
+        self.world.start()
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+        self.assertEqual(list(self.world.links.peers), [MAIN, BACKUP])
+
+
+class OwnPlatformAbnormal(_Case):
+    def test_abnormal_first_then_normal(self) -> None:
+        self.pms.states(own="abnormal")
+        self.world.start()
+        self.assertEqual(self.world.phases, [Phase.ABNORMAL])
+        self.assertEqual(self.world.connector.made, [])
+        self.assertEqual(self.pms.asked, [(STATE, OWN)])
+        self.assertTrue(self.startup.platforms().own_abnormal)
+        self.pms.states(own="normal")
+        self.world.settle(POLL_SECONDS + 1)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+        self.assertFalse(self.startup.platforms().own_abnormal)
+
+    def test_normal_again_by_broadcast_is_acted_on_at_once(self) -> None:
+        self.pms.states(own="abnormal")
+        self.world.start()
+        self.pms.states(own="normal")
+        self.pms.platform(OWN, "normal")
+        self.world.settle(1)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+
+    def test_while_its_redis_is_away_it_stays_abnormal_for_the_handlers(self) -> None:
+        self.pms.states(own="abnormal")
+        self.world.start()
+        self.world.own_redis.fail()
+        self.pms.states(own="normal")
+        self.world.settle(POLL_SECONDS + 1)
+        self.assertEqual(self.startup.phase, Phase.ABNORMAL)
+        self.assertTrue(self.startup.platforms().own_abnormal)
+
+    def test_later_service_goes_on_with_what_is_connected(self) -> None:
+        self.world.start()
+        made = list(self.world.connector.made)
+        self.pms.platform(OWN, "abnormal")
+        self.world.settle()
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+        self.assertTrue(self.startup.platforms().own_abnormal)
+        self.assertTrue(self.world.changes[-1][1].own_became_abnormal)
+        self.pms.platform(OWN, "normal")
+        self.world.settle()
+        self.assertTrue(self.world.changes[-1][1].own_became_normal)
+        self.assertEqual(self.world.connector.made, made)
+
+
+class ThingsThatAreAway(_Case):
+    def test_broker_of_a_peer(self) -> None:
+        broker = self.world.connector.broker("10.0.1.1")
+        broker.stop()
+        self.world.start()
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+        self.assertFalse(self.world.links.peers[MAIN].connected)
+        broker.start()
+        self.world.settle(60)
+        self.assertTrue(self.world.links.peers[MAIN].connected)
+
+    def test_own_redis(self) -> None:
+        self.world.own_redis.fail()
+        self.world.start()
+        self.world.settle(10)
+        self.assertEqual(self.startup.phase, Phase.CONNECTING)
+        self.world.own_redis.recover()
+        self.world.settle(2)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+
+    def test_own_redis_hangs(self) -> None:
+        self.world.own_redis.hang()
+        self.world.start()
+        self.world.settle(10)
+        self.assertEqual(self.startup.phase, Phase.CONNECTING)
+        self.world.own_redis.recover()
+        self.world.settle(4)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+
+    def test_redis_of_a_main_that_is_served(self) -> None:
+        self.pms.states(main="abnormal")
+        self.world.main_redis.fail()
+        self.world.start()
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+        self.assertEqual(list(self.world.links.stores), [OWN, MAIN])
+
+    def test_sql(self) -> None:
+        database = self.world.connector.database
+        database.fail()
+        database.domain_rows["u"] = DomainRow("u", 0, OWN, "用户域")
+        self.world.start()
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+        self.assertIsNone(self.world.links.database)
+        database.recover()
+        self.world.settle(POLL_SECONDS + 1)
+        self.assertIs(self.world.links.database, database)
+
+    def test_own_broker(self) -> None:
+        self.world.broker.stop()
+        self.world.start()
+        self.assertEqual(self.pms.asked, [])
+        self.world.broker.start()
+        self.world.settle(60)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+
+
+class Broadcasts(_Case):
+    def test_main_abnormal_and_normal_again(self) -> None:
+        self.world.start()
+        self.pms.platform(MAIN, "abnormal")
+        self.world.settle()
+        self.assertEqual(self.world.changes[-1][1].entered, (MAIN,))
+        self.assertTrue(self.startup.platforms().serves(MAIN))
+        self.pms.platform(MAIN, "normal")
+        self.world.settle()
+        self.assertEqual(self.world.changes[-1][1].left, (MAIN,))
+
+    def test_twice_and_an_old_one(self) -> None:
+        self.world.start()
+        told = len(self.world.changes)
+        self.pms.platform(MAIN, "abnormal", seq=7)
+        self.pms.platform(MAIN, "abnormal", seq=7)
+        self.pms.platform(MAIN, "normal", seq=6)
+        self.world.settle()
+        self.assertEqual(len(self.world.changes), told + 1)
+        self.assertTrue(self.startup.platforms().serves(MAIN))
+
+    def test_older_answer(self) -> None:
+        self.world.start()
+        self.pms.platform(OWN, "abnormal", seq=9)
+        self.world.settle()
+        self.pms.states(own="normal", seq=8)
+        self.world.settle(3 * POLL_SECONDS)
+        self.assertTrue(self.startup.platforms().own_abnormal)
+        self.pms.states(own="normal", seq=10)
+        self.world.settle(2 * POLL_SECONDS)
+        self.assertFalse(self.startup.platforms().own_abnormal)
+
+    def test_asked_again_after_each_reconnect(self) -> None:
+        self.world.start()
+        self.pms.states(main="abnormal")
+        self.world.bus.drop_link()
+        self.world.settle(20)
+        self.assertEqual(self.state_questions(), 2)
+        self.assertTrue(self.startup.platforms().serves(MAIN))
+        self.pms.platform(MAIN, "normal")
+        self.world.settle()
+        self.assertFalse(self.startup.platforms().serves(MAIN))
+
+
+class Rooms(_Case):
+    def test_listed_by_an_answer(self) -> None:
+        self.pms.states(rooms=[{"moid": "r1", "state": "abnormal"}, {"moid": "r2", "state": "normal"}])
+        self.world.start()
+        self.assertEqual(self.rooms(), {"r1"})
+        self.pms.states(rooms=[{"moid": "r2", "state": "abnormal"}])
+        self.world.settle(REFRESH_SECONDS + 1)
+        self.world.settle()
+        self.assertEqual(self.rooms(), {"r2"})
+
+    def test_answer_without_rooms_keeps_the_list(self) -> None:
+        self.world.start()
+        self.pms.room("r1", "abnormal")
+        self.world.settle(REFRESH_SECONDS + 1)
+        self.assertEqual(self.rooms(), {"r1"})
+
+    def test_broadcasts_are_told_once(self) -> None:
+        told: list[tuple[str, bool]] = []
+        self.world.rooms.on_change(lambda room, abnormal: told.append((room, abnormal)))
+        self.world.start()
+        for state, seq in (("abnormal", 2), ("abnormal", 2), ("normal", 1), ("normal", 3)):
+            self.pms.room("r1", state, seq=seq)
+            self.world.settle()
+        self.assertEqual(told, [("r1", True), ("r1", False)])
+
+    def test_written_when_redis_is_back(self) -> None:
+        self.world.start()
+        self.world.own_redis.fail()
+        self.pms.room("r1", "abnormal")
+        self.world.settle()
+        self.world.own_redis.recover()
+        self.world.settle(REFRESH_SECONDS + 1)
+        self.assertEqual(self.rooms(), {"r1"})
+
+
+class ChangedAddresses(_Case):
+    def refresh(self) -> None:
+        self.world.settle(REFRESH_SECONDS + 1)
+
+    def test_unchanged_ones_are_kept(self) -> None:
+        self.world.start()
+        made = list(self.world.connector.made)
+        self.refresh()
+        self.assertEqual(self.world.connector.made, made)
+
+    def test_broker(self) -> None:
+        self.world.start()
+        old = self.world.links.peers[MAIN]
+        self.pms.configs[MAIN]["mq"] = [mq("10.0.1.9")]
+        self.refresh()
+        self.world.settle()
+        self.assertFalse(old.connected)
+        self.assertTrue(self.world.links.peers[MAIN].connected)
+        self.assertEqual(self.world.connector.made[-1], ("bus", "10.0.1.9"))
+
+    def test_redis(self) -> None:
+        self.world.start()
+        stores = self.world.links.stores
+        self.pms.configs[OWN]["redis"] = [redis(MAIN, "10.0.0.3"), redis(OWN, "10.0.0.9")]
+        self.refresh()
+        self.assertEqual(list(stores), [OWN, MAIN])
+        self.assertIs(stores[OWN], self.world.connector.redis["10.0.0.9"])
+        self.assertEqual(self.world.connector.dropped, [OWN])
+
+    def test_redis_of_a_platform_in_no_list_is_left_alone(self) -> None:
+        self.pms.configs[OWN]["redis"].append(redis("x", "10.0.0.9"))
+        self.world.start()
+        self.assertEqual(list(self.world.links.stores), [OWN, MAIN])
+
+    def test_platform_that_is_listed_no_more(self) -> None:
+        self.world.start()
+        state: dict[str, Any] = {"main": [], "backup": []}
+        self.pms.state |= state
+        self.refresh()
+        self.assertEqual((list(self.world.links.stores), list(self.world.links.peers)), ([OWN], []))
+
+
+class Stop(_Case):
+    def test_before_the_pms_has_answered(self) -> None:
+        self.pms.silent = True
+        self.world.start()
+        self.world.stop()
+        self.world.settle(5 * POLL_SECONDS)
+        self.assertEqual(self.state_questions(), 1)
+        self.assertEqual(self.startup.platforms().own_state, PlatformState.ABNORMAL)
