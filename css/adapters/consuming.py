@@ -43,8 +43,9 @@ class Consumer(ABC, Generic[T]):
         self._paused: dict[T, IDelayedCall] = {}
         self._going_on = False
         self._told = False
-        self._closed = False
-        self._drained: list[Deferred[None]] = []
+        self._released = False
+        self._ended = False
+        self._cancelling: list[Deferred[None]] = []
 
     @abstractmethod
     def acknowledge(self, token: T) -> None:
@@ -58,8 +59,9 @@ class Consumer(ABC, Generic[T]):
     def tell_cancelled(self) -> None:
         """Ask the broker to send no more; `told` is to be called once it has agreed or its link is gone."""
 
-    def drained(self) -> None:
-        """The last delivery of a cancelled consumer is settled. For subclasses that have something to close."""
+    @abstractmethod
+    def release(self) -> None:
+        """All deliveries of the cancelled consumer are settled: `ended` is to be called once the broker knows."""
 
     def take(self, delivery: Delivery, token: T) -> None:
         """A delivery has come."""
@@ -78,24 +80,34 @@ class Consumer(ABC, Generic[T]):
         for call in self._paused.values():
             call.cancel()
         self._paused.clear()
-        if self.cancelled:
+        if self._released:
+            self.ended()
+        elif self.cancelled:
             self.told()
 
     def cancel(self) -> Deferred[None]:
         """See `IConsumer.cancel`."""
-        drained: Deferred[None] = Deferred()
-        self._drained.append(drained)
-        if not self.cancelled:
+        done: Deferred[None] = Deferred()
+        self._cancelling.append(done)
+        if self._ended:
+            self.ended()
+        elif not self.cancelled:
             self.cancelled = True
             self._give_all_back()
             self.tell_cancelled()
-        self._check_drained()
-        return drained
+        return done
 
     def told(self) -> None:
         """The broker sends nothing any more."""
         self._told = True
         self._check_drained()
+
+    def ended(self) -> None:
+        """The broker knows of all that was settled, or the link is lost."""
+        self._ended = True
+        waiting, self._cancelling = self._cancelling, []
+        for deferred in waiting:
+            deferred.callback(None)
 
     def _done(self, error: Exception | None, token: T) -> None:
         self.in_flight -= 1
@@ -144,10 +156,6 @@ class Consumer(ABC, Generic[T]):
             self.give_back(token)
 
     def _check_drained(self) -> None:
-        if self._told and self.in_flight == 0:
-            if not self._closed:
-                self._closed = True
-                self.drained()
-            drained, self._drained = self._drained, []
-            for deferred in drained:
-                deferred.callback(None)
+        if self._told and self.in_flight == 0 and not self._released:
+            self._released = True
+            self.release()

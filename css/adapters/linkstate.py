@@ -40,14 +40,14 @@ class LinkState:
         if connected == self.connected:
             return
         self.connected = connected
-        if connected:
-            for waiter in self._take_waiters():
-                waiter.callback(None)
         for listener in list(self._listeners):
             try:
                 listener(connected)
             except Exception:
                 self.log.failure("A listener to the state of the link failed")
+        if self.connected:
+            for waiter in self._take_waiters():
+                waiter.callback(None)
 
     def stop(self) -> None:
         """There will be no link any more."""

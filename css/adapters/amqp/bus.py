@@ -93,6 +93,7 @@ class AmqpBus:
         self._stopping.append(stopped)
         self._publisher = None
         self._state.stop()
+        self._pending.fail_all(Unconfirmed("the bus was stopped"))
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
@@ -156,10 +157,16 @@ class AmqpBus:
 
     def consumer_drained(self, consumer: AmqpConsumer) -> None:
         """The last delivery of a cancelled consumer is settled."""
-        self._consumers.remove(consumer)
         link = self._link
-        if link is not None:
+        if link is None:
+            consumer.ended()
+        else:
             link.submit(partial(consumer.close, link))
+
+    def forget(self, consumer: AmqpConsumer) -> None:
+        """A cancelled consumer has come to its end."""
+        if consumer in self._consumers:
+            self._consumers.remove(consumer)
 
     # What the link tells
 

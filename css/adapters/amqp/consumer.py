@@ -51,6 +51,7 @@ class AmqpConsumer(Consumer[Token]):
         if link is self._link:
             link.flush()
             await link.close_channel(await link.channel(self.number))
+        self.ended()
 
     def link_lost(self) -> None:
         self._link = None
@@ -68,5 +69,9 @@ class AmqpConsumer(Consumer[Token]):
     def tell_cancelled(self) -> None:
         self._bus.consumer_ends(self)
 
-    def drained(self) -> None:
+    def release(self) -> None:
         self._bus.consumer_drained(self)
+
+    def ended(self) -> None:
+        self._bus.forget(self)
+        super().ended()

@@ -118,6 +118,7 @@ class BrokerCore:
         self.reactor = reactor
         self.running = True
         self.blocked = False
+        self.hung_since: float | None = None
         self.links: list[Link] = []
         self._queues: dict[str, MemoryQueue] = {}
         self._exchanges: dict[str, dict[str, list[str]]] = {}
@@ -127,19 +128,21 @@ class BrokerCore:
 
     def post(self, step: Callable[..., None], *arguments: object) -> None:
         """Have something done in the reactor's next turn, after all that was posted before."""
-        if not self._steps:
+        if not self._steps and self.hung_since is None:
             self.reactor.callLater(0, self._turn)
         self._steps.append((step, arguments))
 
     def _turn(self) -> None:
+        if self.hung_since is not None:
+            return
         steps, self._steps = self._steps, []
         for step, arguments in steps:
             step(*arguments)
 
     def open_link(self, client: Client) -> Link:
-        """@raise Refused: if the broker is stopped."""
-        if not self.running:
-            raise Refused("the broker is stopped")
+        """@raise Refused: if the broker is stopped or hangs."""
+        if not self.running or self.hung_since is not None:
+            raise Refused("the broker does not answer")
         link = Link(client)
         self.links.append(link)
         return link

@@ -63,6 +63,17 @@ class MemoryBroker(BrokerCore):
         """The broker is back; buses find out by themselves."""
         self.running = True
 
+    def hang(self) -> None:
+        """The broker takes and answers nothing more, on any link, until `resume`; links stay open."""
+        if self.hung_since is None:
+            self.hung_since = self.reactor.seconds()
+
+    def resume(self) -> None:
+        """The broker goes on where it was."""
+        if self.hung_since is not None:
+            self.hung_since = None
+            self.reactor.callLater(0, self._turn)
+
     def drop(self, link: Link, reason: str) -> None:
         """Cut one link."""
         self.close_link(link)
@@ -143,8 +154,12 @@ class MemoryBus:
             self._retry.cancel()
             self._retry = None
         self._state.stop()
+        self._pending.fail_all(Unconfirmed("the bus was stopped"))
         stopped: Deferred[None] = Deferred()
-        self.broker.post(self._close, stopped)
+        if self.broker.hung_since is None:
+            self.broker.post(self._close, stopped)
+        else:
+            self._close(stopped)
         return stopped
 
     def drop_link(self) -> None:
@@ -187,8 +202,12 @@ class MemoryBus:
     def last_round_trip_seconds_ago(self) -> float:
         """See `IBus.last_round_trip_seconds_ago`."""
         now = self.broker.reactor.seconds()
-        ago = now - self._heard_at
-        return min(ago, (now - self._connected_at) % HEARTBEAT_SECONDS) if self._state.connected else ago
+        heard_at = self._heard_at
+        if self._state.connected:
+            answering_until = now if self.broker.hung_since is None else self.broker.hung_since
+            beats = (answering_until - self._connected_at) // HEARTBEAT_SECONDS
+            heard_at = max(heard_at, self._connected_at + beats * HEARTBEAT_SECONDS)
+        return now - heard_at
 
     def settled(self, link: Link, tag: int, error: BusError | None) -> None:
         """The broker has confirmed or returned a publish."""
@@ -229,10 +248,24 @@ class MemoryBus:
         """A queue has been deleted below a consumer: declare everything and consume again."""
         self.broker.post(self._on_link, link, self._set_up)
 
-    def forget(self, consumer: MemoryConsumer, subscription: Subscription | None) -> None:
+    def consumer_ends(self, consumer: MemoryConsumer, subscription: Subscription | None) -> None:
         """A consumer is cancelled: tell the broker, then the consumer."""
-        self._consumers.remove(consumer)
-        self.broker.post(self._unsubscribe, consumer, subscription)
+        if self._link is None:
+            consumer.told()
+        else:
+            self.broker.post(self._unsubscribe, consumer, subscription)
+
+    def consumer_drained(self, consumer: MemoryConsumer) -> None:
+        """The last delivery of a cancelled consumer is settled: tell it once the broker knows."""
+        if self._link is None:
+            consumer.ended()
+        else:
+            self.broker.post(consumer.ended)
+
+    def forget(self, consumer: MemoryConsumer) -> None:
+        """A cancelled consumer has come to its end."""
+        if consumer in self._consumers:
+            self._consumers.remove(consumer)
 
     def _connect(self) -> None:
         self._retry = None
@@ -335,4 +368,11 @@ class MemoryConsumer(Consumer[Token]):
         broker.post(broker.give_back, *token)
 
     def tell_cancelled(self) -> None:
-        self._bus.forget(self, self.subscription)
+        self._bus.consumer_ends(self, self.subscription)
+
+    def release(self) -> None:
+        self._bus.consumer_drained(self)
+
+    def ended(self) -> None:
+        self._bus.forget(self)
+        super().ended()
