@@ -65,3 +65,39 @@ def mcu_host_queue(ip: str) -> str:
 def mcu_queue(ip: str, pid: str) -> str:
     """Queue of one MCU process."""
     return f"cmu.conf.q:{ip}:{pid}"
+
+
+PLATFORM_REPLY_QUEUE = "MAU.RPCPLATINFO.Q"
+"""The seed's queue of the PMS's answers, shared by all instances."""
+PLATFORM_BROADCASTS = ("monitor.notify.ex", ("monitor.server_room.k", "monitor.plamform.k"))
+"""Exchange and routing keys (the seed's spelling) of what the PMS tells everybody."""
+
+
+def pms_queue(own: str) -> str:
+    """Where the PMS of a platform takes requests."""
+    return f"monitor.req.q:{own}"
+
+
+def platform_reply_queue(instance: str) -> str:
+    """An instance's own queue of the PMS's answers."""
+    return f"{PLATFORM_REPLY_QUEUE}:{instance}"
+
+
+def broadcast_queue(instance: str) -> str:
+    """An instance's own queue of the PMS's broadcasts."""
+    return f"MAU.MONITOR.Q:{instance}"
+
+
+def pms_topology(instance: str) -> Topology:
+    """Declared on the own platform's broker: where the PMS is heard."""
+    exchange, keys = PLATFORM_BROADCASTS
+    broadcasts = broadcast_queue(instance)
+    return Topology(
+        exchanges=(exchange,),
+        queues=(
+            Queue(PLATFORM_REPLY_QUEUE),
+            Queue(platform_reply_queue(instance), exclusive=True),
+            Queue(broadcasts, exclusive=True),
+        ),
+        bindings=tuple(Binding(broadcasts, exchange, key) for key in keys),
+    )

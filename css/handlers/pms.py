@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from css.handlers import addresses as to
 from css.handlers.dispatch import Routes
 from css.handlers.tally import Tally
 from css.messages.base import Message
@@ -24,18 +25,9 @@ from css.messages.pms import (
     PlatformStateNotice,
     PlatformStateRequest,
 )
-from css.ports.bus import Binding, BusError, Delivery, IBus, Outgoing, Queue, Topology
+from css.ports.bus import BusError, Delivery, IBus, Outgoing
 
 Notice = TypeVar("Notice", PlatformStateNotice, PlatformConfigNotice)
-
-SHARED_REPLY_QUEUE = "MAU.RPCPLATINFO.Q"
-BROADCAST_EXCHANGE = "monitor.notify.ex"
-BROADCAST_KEYS = ("monitor.server_room.k", "monitor.plamform.k")  # the seed's spelling
-
-
-def request_queue(own: str) -> str:
-    """Where the PMS of a platform takes requests."""
-    return f"monitor.req.q:{own}"
 
 
 class PmsSilent(Exception):
@@ -74,22 +66,10 @@ class PmsClient:
         self._tally = tally
         self._asked = 0
         self._awaited: dict[str, _Awaited] = {}
-        self._reply_to = f"{SHARED_REPLY_QUEUE}:{instance}"
-        self.reply_queues = (self._reply_to, SHARED_REPLY_QUEUE)
-        self.broadcast_queue = f"MAU.MONITOR.Q:{instance}"
-
-    @property
-    def topology(self) -> Topology:
-        """Reply queues, and the instance's own queue of broadcasts."""
-        return Topology(
-            exchanges=(BROADCAST_EXCHANGE,),
-            queues=(
-                Queue(SHARED_REPLY_QUEUE),
-                Queue(self._reply_to, exclusive=True),
-                Queue(self.broadcast_queue, exclusive=True),
-            ),
-            bindings=tuple(Binding(self.broadcast_queue, BROADCAST_EXCHANGE, key) for key in BROADCAST_KEYS),
-        )
+        self._reply_to = to.platform_reply_queue(instance)
+        self.topology = to.pms_topology(instance)
+        self.reply_queues = (self._reply_to, to.PLATFORM_REPLY_QUEUE)
+        self.broadcast_queue = to.broadcast_queue(instance)
 
     @property
     def routes(self) -> Routes:
@@ -110,8 +90,8 @@ class PmsClient:
         answer: Deferred[Message] = Deferred()
         self._awaited[identity] = _Awaited(kind, moid, answer)
         outgoing = Outgoing(
-            "",
-            request_queue(self._own),
+            to.DEFAULT,
+            to.pms_queue(self._own),
             encode(request),
             identity,
             identity,
@@ -144,7 +124,7 @@ class PmsClient:
         found = self._awaited.get(delivery.correlation_id)
         if found is not None:
             return found if _is_about(found, notice) else None
-        if delivery.queue != SHARED_REPLY_QUEUE:
+        if delivery.queue != to.PLATFORM_REPLY_QUEUE:
             return None
         return next((each for each in self._awaited.values() if _is_about(each, notice)), None)
 

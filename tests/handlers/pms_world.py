@@ -17,7 +17,7 @@ from css.handlers import addresses as to
 from css.handlers.dispatch import Dispatcher, Routes
 from css.handlers.domains import DomainCache
 from css.handlers.links import Links
-from css.handlers.pms import PmsClient, request_queue
+from css.handlers.pms import PmsClient
 from css.handlers.startup import Phase, Startup
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
@@ -36,7 +36,9 @@ class FakePms:
     def __init__(self, broker: MemoryBroker) -> None:
         self.bus = broker.bus("pms")
         self.bus.declare(
-            Topology(exchanges=("monitor.notify.ex",), queues=(Queue(request_queue(OWN)), Queue("MAU.RPCPLATINFO.Q")))
+            Topology(
+                exchanges=("monitor.notify.ex",), queues=(Queue(f"monitor.req.q:{OWN}"), Queue("MAU.RPCPLATINFO.Q"))
+            )
         )
         self.asked: list[tuple[str, str]] = []
         self.silent = False
@@ -62,7 +64,7 @@ class FakePms:
                 "mysql": {"ip": "10.0.0.4", "port": 3306, "db": "css"},
             },
         }
-        self.bus.consume(request_queue(OWN), self._asked)
+        self.bus.consume(f"monitor.req.q:{OWN}", self._asked)
         self.bus.start()
 
     async def _asked(self, delivery: Delivery) -> None:
