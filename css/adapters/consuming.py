@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from css.adapters.handling import run_handler
-from css.ports.bus import BadMessage, Delivery, Handler, IConsumer
+from css.ports.bus import BadMessage, Delivery, Handler, IConsumer, TryLater
 
 T = TypeVar("T")
 
@@ -124,8 +124,9 @@ class Consumer(ABC, Generic[T]):
             self._check_drained()
 
     def _pause(self, error: Exception, token: T) -> None:
-        failure = Failure(error)
-        self.log.failure("Handler of {queue} failed, its message goes back", failure, queue=self.queue)
+        if not isinstance(error, TryLater):
+            failure = Failure(error)
+            self.log.failure("Handler of {queue} failed, its message goes back", failure, queue=self.queue)
         if self.cancelled:
             self.give_back(token)
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.logger import Logger
 
@@ -16,7 +16,8 @@ from css.handlers.steps import Probe
 from css.handlers.tally import Tally
 from css.messages.base import Message
 from css.messages.codec import Malformed, decode, nack_for_malformed, wire_type
-from css.ports.bus import Delivery, IBus, Outgoing, Unroutable
+from css.ports.bus import BusError, Delivery, IBus, Outgoing, TryLater, Unroutable
+from css.ports.store import StoreError
 
 MessageHandler = Callable[[Any, Delivery], Awaitable[None]]
 Routes = Mapping[type[Message], MessageHandler]
@@ -51,6 +52,7 @@ class Dispatcher:
         self._routes = routes
         self._tally = tally
         self._notice = notice
+        self._away = False
         self._probe = probe
 
     async def __call__(self, delivery: Delivery) -> None:
@@ -69,8 +71,24 @@ class Dispatcher:
             await self._park(delivery, f"unknown_type: {wire_type(message)} is nothing that CSS takes")
             return
         self._notice(message)
-        await handler(message, delivery)
+        try:
+            await handler(message, delivery)
+        except (StoreError, BusError) as error:
+            self._wait_for(error, delivery)
+        if self._away:
+            self._away = False
+            self.log.info("requests are handled again")
         self._probe(type(message).__name__, "before_ack")
+
+    def _wait_for(self, error: Exception, delivery: Delivery) -> NoReturn:
+        """A dependency is away: the delivery goes back. Said once, however many deliveries it stops."""
+        self._tally.count("given_back")
+        if not self._away:
+            self._away = True
+            self.log.warn(
+                "requests wait in their queues, {queue} first: {error}", queue=delivery.queue, error=str(error)
+            )
+        raise TryLater(str(error)) from error
 
     async def _refuse(self, delivery: Delivery, malformed: Malformed) -> None:
         nack = nack_for_malformed(malformed)

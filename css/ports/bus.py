@@ -98,6 +98,10 @@ class BadMessage(Exception):
     """Raised by a handler never to see this delivery again: it is acknowledged."""
 
 
+class TryLater(Exception):
+    """Raised by a handler whose dependency is away, and which has said so in the log: the delivery is given back."""
+
+
 Handler = Callable[[Delivery], Awaitable[None]]
 
 
@@ -151,8 +155,8 @@ class IBus(Interface):
         """Consume a queue, now and after each reconnect, with manual acknowledgement.
 
         A delivery is acknowledged when the handler's awaitable returns, or raises `BadMessage`. If it raises anything
-        else, that is logged and the delivery is given back to the queue after a pause of about a second, jittered;
-        so a handler raises when a dependency is away. Deliveries are handed over in order, up to `prefetch` of them
+        else, that is logged (`TryLater` excepted) and the delivery is given back to the queue after a pause of about a
+        second, jittered; so a handler raises when a dependency is away. Deliveries are handed over in order, up to `prefetch` of them
         at the same time. A consumer that the broker cancels, a queue deleted and a channel closed by the broker
         make the bus declare and consume again.
         """
