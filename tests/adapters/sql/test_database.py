@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, make_url
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from css.adapters.sql.database import SqlDatabase
@@ -168,7 +169,27 @@ class MariaTrouble(_Case):
         self.assertEqual(await self.database.confinfo("1"), row("1"))
 
     async def test_deadlock_is_tried_again(self) -> None:
-        """Two instances whose batches another program's locks bring into conflict still both get through."""
+        """Another program locks the same rows the other way round, and has done more, so that ours is the victim."""
+        await self.database.apply([put("1", 1, 1), put("2", 1, 1)])
+        engine = create_engine(make_url(self.url).set(drivername="mysql+pymysql"))
+        self.addCleanup(engine.dispose)
+        with engine.begin() as connection:
+            filler = ",".join(f"('x{number}',0,0,0)" for number in range(50))
+            connection.exec_driver_sql(f"INSERT INTO css_row_version VALUES {filler}")
+            connection.exec_driver_sql("SELECT * FROM css_row_version WHERE e164 = '2' FOR UPDATE")
+            applied = Deferred.fromCoroutine(self.database.apply([put("1", 1, 2, "二"), put("2", 1, 2, "二")]))
+            await deferLater(reactor, 0.3)
+            before = self.deadlocks()
+            await deferToThread(connection.exec_driver_sql, "SELECT * FROM css_row_version WHERE e164 = '1' FOR UPDATE")
+            self.assertEqual(self.deadlocks(), before + 1)
+            self.assertNoResult(applied)
+        await applied
+        self.assertEqual(await self.database.confinfo("2"), row("2", "二"))
+
+    def deadlocks(self) -> int:
+        return int(execute(self.url, "SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")[0][1])
+
+    async def test_instances_that_write_and_prune_at_once(self) -> None:
         other = self.connect(self.url)
         numbers = [f"{number:02}" for number in range(40)]
         work: list[Any] = [
@@ -199,6 +220,7 @@ class MariaRestart(_Case):
 
     async def test_stopped_paused_and_back(self) -> None:
         server = servers().private_mariadb()
+        self.addCleanup(server.close)
         database = self.connect(server.new_schema(), timeout_seconds=3)
         await database.prepare()
         await database.apply([put("1", 1, 1)])
