@@ -3,8 +3,8 @@
 `Startup(...)`: give it `on_phase` and `on_change` listeners, then `start()`. Phases: `ASKING` (the PMS has not
 answered: consume nothing) → `ABNORMAL` (own broker only: consume, answer `PLATFORM_ABNORMAL`) or `CONNECTING` (own
 Redis and domains are awaited) → `SERVING`, which stays, whatever becomes of the own platform later.
-`tick()` is for a timer. `platforms()` is for the handlers: while an instance cannot serve, its own platform counts as
-abnormal.
+`platforms()` is for the handlers: while an instance cannot serve, its own platform counts as abnormal. While serving,
+a timer calls `RoomList.catch_up` and `DomainCache.tick`.
 """
 
 from __future__ import annotations
@@ -98,14 +98,6 @@ class Startup:
         self._consumers = [self._bus.consume(self._client.broadcast_queue, broadcasts)]
         self._consumers += [self._bus.consume(queue, replies) for queue in self._client.reply_queues]
         self._watch.start()
-
-    async def tick(self) -> None:
-        """To be called every few seconds while serving: catch up with what a store or SQL that was away has missed.
-
-        @raise StoreError: the own store does not answer.
-        """
-        await self._watch.rooms.catch_up()
-        await self._domains.tick()
 
     async def stop(self) -> None:
         """Ask and listen no more. The links stay, for those who are still at work; close them last."""
