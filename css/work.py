@@ -49,6 +49,10 @@ FLUSH_SECONDS = 0.1
 DUE_SECONDS = 0.25
 LIVENESS_SECONDS = 0.5
 SLOT_SECONDS = 15.0
+PRUNE_SECONDS = 3600.0
+ROW_ORDER_KEPT_SECONDS = 48 * 3600
+"""Longer than any late write can come: tombstones and kept answers are gone long before."""
+PRUNE_BATCH = 1000
 
 
 class World(msgspec.Struct):
@@ -149,6 +153,7 @@ class Work:
             self._ticker("booking check", 1.0, bookings.tick),
             self._ticker("instance slot", SLOT_SECONDS, self._renew_slot),
             self._ticker("store clocks", 5.0, self._refresh_clocks),
+            self._ticker("row order", PRUNE_SECONDS, self._prune),
         ]
         self._licence_ticker = self._ticker("licence requests", timers.state_refresh_seconds, self.licences.ask)
 
@@ -213,6 +218,12 @@ class Work:
         self._rows.tick()
         self._freer.tick()
         await self.outbox.flush(self._world.stores)
+
+    async def _prune(self) -> None:
+        """Forget the order of rows that were deleted long ago. Fails with `SqlError`."""
+        database = self._world.database()
+        while database is not None and await database.prune(ROW_ORDER_KEPT_SECONDS, PRUNE_BATCH) == PRUNE_BATCH:
+            pass
 
     async def _renew_slot(self) -> None:
         slot = await self._world.state().claim_slot(self._settings.instance.name, SLOT_LEASE_MS)
