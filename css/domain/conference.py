@@ -138,7 +138,9 @@ def parse_placement(token: str) -> tuple[str, str, int] | None:
     return parts[0], parts[1], int(parts[2])
 
 
-_CONF_FIELDS = ("confname", "password", "begintime", "duration")
+PASSING_FIELDS = ("attempt", "asked")
+"""Fields of `confex/<e164>` that a record has only at times. Fields that another version of CSS writes are kept."""
+
 _decode_attempt = msgspec.json.Decoder(Attempt).decode
 _decode_asked = msgspec.json.Decoder(tuple[str, str, int]).decode
 _encode = msgspec.json.Encoder().encode
@@ -246,6 +248,7 @@ def indexes(conference: Conference) -> dict[str, int]:
 
 
 __all__ = [
+    "PASSING_FIELDS",
     "Attempt",
     "Conference",
     "Requester",

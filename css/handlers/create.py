@@ -77,7 +77,7 @@ class Creating:
         e164 = request.confE164
         requester, certain = requester_of(request, delivery, e164, request.mtreqid)
         if self._platforms().own_abnormal:
-            await self._answers.say(self._own, requester, _nack(request, ErrCode.PLATFORM_ABNORMAL))
+            await self._answers.say(self._own, requester, certain, _nack(request, ErrCode.PLATFORM_ABNORMAL))
             return
         source = await self._domains.platform_of(request.moid)
         if source is None:
@@ -159,7 +159,6 @@ class Creating:
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
             if c is None or c.situation is not Situation.ASKING_RMS or c.epoch != epoch or c.attempt is None:
-                self._tally.count("answers_not_awaited")
                 return None
             placement = await self._placing.book(c, hosts, answer.roommoid, now_ms)
             wants_recorder = self._placing.wants_recorder(c)
@@ -173,7 +172,8 @@ class Creating:
                 placement=placement,
             )
 
-        await self._steps.take(store, e164, "place", prepare)
+        if await self._steps.take(store, e164, "place", prepare) is None:
+            self._tally.count("answers_not_awaited")
 
     async def resources_refused(self, answer: ResourceNack, delivery: Delivery) -> None:
         """RMS has refused: the create fails."""

@@ -16,7 +16,8 @@ from css.handlers.steps import Probe
 from css.handlers.tally import Tally
 from css.messages.base import Message
 from css.messages.codec import Malformed, decode, nack_for_malformed, wire_type
-from css.ports.bus import BusError, Delivery, IBus, Outgoing, TryLater, Unroutable
+from css.ports.bus import BadMessage, BusError, Delivery, IBus, Outgoing, TryLater, Unroutable
+from css.ports.sql import SqlError
 from css.ports.store import StoreError
 
 MessageHandler = Callable[[Any, Delivery], Awaitable[None]]
@@ -56,7 +57,8 @@ class Dispatcher:
         self._probe = probe
 
     async def __call__(self, delivery: Delivery) -> None:
-        """Handle one delivery. Raises only what makes the bus give the delivery back: a dependency is away."""
+        """Handle one delivery. Raises what makes the bus give the delivery back: a dependency is away, or the handler
+        has failed for the first time; what fails again is parked, so that it can't stop the consumer."""
         if delivery.too_large_bytes:
             await self._park(delivery, "too_large", {"x-css-size": delivery.too_large_bytes})
             return
@@ -73,12 +75,25 @@ class Dispatcher:
         self._notice(message)
         try:
             await handler(message, delivery)
-        except (StoreError, BusError) as error:
+        except (StoreError, BusError, SqlError) as error:
             self._wait_for(error, delivery)
+        except (TryLater, BadMessage):
+            raise
+        except Exception as error:
+            if not delivery.redelivered:
+                raise
+            await self._give_up(delivery, error)
+            return
         if self._away:
             self._away = False
             self.log.info("requests are handled again")
         self._probe(type(message).__name__, "before_ack")
+
+    async def _give_up(self, delivery: Delivery, error: Exception) -> None:
+        """A handler has failed, and not for want of a dependency: a second time would be followed by endless others."""
+        self._tally.count("failed_for_good")
+        self.log.failure("ALERT: a message of {queue} fails its handler and is parked", queue=delivery.queue)
+        await self._park(delivery, f"failed: {type(error).__name__}")
 
     def _wait_for(self, error: Exception, delivery: Delivery) -> NoReturn:
         """A dependency is away: the delivery goes back. Said once, however many deliveries it stops."""

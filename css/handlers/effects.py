@@ -11,7 +11,17 @@ from css.domain import effects as fx
 from css.domain.conference import Conference, Requester
 from css.domain.platforms import Platforms
 from css.handlers import addresses as to
-from css.handlers.letters import LOAD_LANE, OWN_LANE, SQL_LANE, Kind, Letter, message_id, notice_lane, pack, peer_lane
+from css.handlers.letters import (
+    ASK_LANE,
+    LOAD_LANE,
+    SQL_LANE,
+    Kind,
+    Letter,
+    lane_at_home,
+    message_id,
+    pack,
+    peer_lane,
+)
 from css.messages import create, reports, upu
 from css.messages.base import Message
 from css.messages.codec import encode
@@ -116,8 +126,9 @@ class _Sheet:
         )
         self._count += 1
         token = correlation_id if kind is Kind.MCU_REQUEST else ""
-        lane = peer_lane(peer) if peer else notice_lane(address[0]) if kind is Kind.NOTICE else OWN_LANE
-        self.parcel(lane).letters.append(Letter(kind, self.now_ms, outgoing, token))
+        lane = peer_lane(peer) if peer else lane_at_home(kind, address[0])
+        until_ms = self.c.due_ms if lane == ASK_LANE else 0
+        self.parcel(lane).letters.append(Letter(kind, self.now_ms, outgoing, token, until_ms))
         return outgoing
 
     def answer(self, requester: Requester, message: Message) -> None:

@@ -11,6 +11,11 @@ from css.ports.bus import Outgoing
 from css.ports.sql import RowWrite
 
 OWN_LANE = "own"
+"""Answers to requests, and commands to MCU processes."""
+ASK_LANE = "ask"
+"""Requests to RMS and to MCU hosts. They need no order: each names its placement, and is useless after `until_ms`."""
+ASK_LEASE_MS = 1_000
+"""How long a request is left to whoever committed it: much less than the time in which it must be answered."""
 SQL_LANE = "sql"
 LOAD_LANE = "load"
 _NOTICE_LANE = "to/"
@@ -27,7 +32,7 @@ class Kind(enum.IntEnum):
     MCU_REQUEST = 2
     """The host's silence, at once."""
     RESOURCE_REQUEST = 3
-    """Tried again until the time-out of what it asks."""
+    """Tried again until nobody awaits its answer any more."""
     NOTICE = 4
     """Tried again for `unroutable_seconds`, then parked."""
     COMMAND = 5
@@ -42,6 +47,8 @@ class Letter(msgspec.Struct, frozen=True, array_like=True, gc=False):
     outgoing: Outgoing
     token: str = ""
     """An MCU request's placement token."""
+    until_ms: int = 0
+    """When nobody awaits its answer any more, milliseconds of its store's clock; 0: it is always worth sending."""
 
 
 def notice_lane(exchange: str) -> str:
@@ -49,9 +56,21 @@ def notice_lane(exchange: str) -> str:
     return _NOTICE_LANE + exchange
 
 
+def lane_at_home(kind: Kind, exchange: str) -> str:
+    """The lane of a message to the own broker."""
+    if kind is Kind.NOTICE:
+        return notice_lane(exchange)
+    return ASK_LANE if kind in (Kind.MCU_REQUEST, Kind.RESOURCE_REQUEST) else OWN_LANE
+
+
+def lease_of(lane: str, lease_ms: int) -> int:
+    """How long an entry of a lane is left to one instance, where that is usually `lease_ms`."""
+    return min(lease_ms, ASK_LEASE_MS) if lane == ASK_LANE else lease_ms
+
+
 def is_at_home(lane: str) -> bool:
     """Whether a lane's letters go to the own broker."""
-    return lane == OWN_LANE or lane.startswith(_NOTICE_LANE)
+    return lane in (OWN_LANE, ASK_LANE) or lane.startswith(_NOTICE_LANE)
 
 
 def peer_lane(platform: str) -> str:

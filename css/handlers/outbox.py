@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from css.handlers import addresses as to
 from css.handlers.clocks import StoreClocks
 from css.handlers.effects import Parcel
-from css.handlers.letters import Kind, Letter, is_at_home, message_id, pack
+from css.handlers.letters import ASK_LANE, Kind, Letter, is_at_home, lease_of, message_id, pack
 from css.handlers.tally import Tally
 from css.ports.bus import BusError, IBus, Outgoing, Unroutable
 from css.ports.store import Commit, IConferenceStore, OutboxEntry, StoreError
@@ -84,6 +84,9 @@ class Post:
 
     async def _publish_all(self, letters: list[Letter], platform: str, peer: str, later: list[Letter]) -> list[Letter]:
         bus = self._peers.get(peer) if peer else self._own
+        letters = [each for each in letters if not self._is_useless(each, platform)]
+        if not letters:
+            return []
         if bus is None:
             later += [each for each in letters if not await self._overdue(each, platform)]
             return []
@@ -117,11 +120,17 @@ class Post:
                 self.on_silence(letter.token)
                 return _Fate.DONE
             case Kind.RESOURCE_REQUEST:
-                # Its record's deadline ends the waiting; until then RMS may declare its queue.
-                return _Fate.SOON if self._age_ms(letter, platform) < self._unroutable_ms else _Fate.DONE
+                return _Fate.SOON  # until its record's deadline, RMS may declare its queue
         if self._age_ms(letter, platform) <= self._unroutable_ms:
             return _Fate.LATER
         return _Fate.DONE if await self._park(letter, "unroutable") else _Fate.LATER
+
+    def _is_useless(self, letter: Letter, platform: str) -> bool:
+        """Whether the deadline of what it asks has passed: its record has gone on without an answer."""
+        useless = 0 < letter.until_ms <= self._clocks.now_ms(platform)
+        if useless:
+            self._tally.count("asked_too_late")
+        return useless
 
     def _age_ms(self, letter: Letter, platform: str) -> int:
         return self._clocks.now_ms(platform) - letter.born_ms
@@ -182,8 +191,10 @@ class Outbox:
 
     def entries(self, parcels: Mapping[str, Parcel], mark: str, now_ms: int) -> tuple[OutboxEntry, ...]:
         """The parcels of one step, as its commit takes them."""
-        due_ms = now_ms + self._lease_ms
-        return tuple(OutboxEntry(self._own, lane, mark, parcel.data(), due_ms) for lane, parcel in parcels.items())
+        return tuple(self._entry(lane, mark, parcel.data(), now_ms) for lane, parcel in parcels.items())
+
+    def _entry(self, lane: str, mark: str, data: bytes, now_ms: int) -> OutboxEntry:
+        return OutboxEntry(self._own, lane, mark, data, now_ms + lease_of(lane, self._lease_ms))
 
     def cleared(self, store: IConferenceStore, e164: str) -> tuple[tuple[str, str, str], ...]:
         """Entries of a number that are done and not yet forgotten: the next commit takes them along.
@@ -208,7 +219,8 @@ class Outbox:
     ) -> None:
         """Carry the effects of a commit out; returns when the own broker has confirmed its letters, or after 5 s.
 
-        What another instance has not finished of this number (`waiting`) goes first: such lanes are left to the sweep.
+        What another instance has not finished of this number (`waiting`) goes first: such lanes are left to the sweep,
+        but for the one that needs no order.
         """
         ready = dict(parcels)
         for lane, carrier in self.carriers.items():
@@ -216,7 +228,8 @@ class Outbox:
                 # Rows carry their version and places their token: their order does not matter.
                 carrier(store, e164, mark, ready.pop(lane))
         for lane in waiting:
-            ready.pop(lane, None)
+            if lane != ASK_LANE:
+                ready.pop(lane, None)
         at_home = {lane: parcel.letters for lane, parcel in ready.items() if is_at_home(lane)}
         letters = [letter for each in at_home.values() for letter in each]
         if letters:
@@ -239,8 +252,7 @@ class Outbox:
 
     async def keep_only(self, store: IConferenceStore, e164: str, lane: str, mark: str, left: list[Letter]) -> None:
         """Of an entry, only some letters are still to be sent."""
-        due_ms = self._clocks.now_ms(store.platform) + self._lease_ms
-        entry = OutboxEntry(self._own, lane, mark, pack(left), due_ms)
+        entry = self._entry(lane, mark, pack(left), self._clocks.now_ms(store.platform))
         await store.commit(Commit(e164=e164, touch_record=False, outbox=(entry,)))
 
     async def flush(self, stores: Mapping[str, IConferenceStore]) -> None:

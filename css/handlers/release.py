@@ -50,7 +50,7 @@ class Releasing:
         e164 = request.confE164
         requester, certain = requester_of(request, delivery, e164, request.mtreqid)
         if self._platforms().own_abnormal:
-            await self._answers.say(self._own, requester, _nack(request, ErrCode.PLATFORM_ABNORMAL))
+            await self._answers.say(self._own, requester, certain, _nack(request, ErrCode.PLATFORM_ABNORMAL))
             return
         found = await self._lookup.find(e164, requester.request_key)
         if certain and found.request is not None:

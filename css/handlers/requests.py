@@ -7,7 +7,7 @@ import hashlib
 from css.domain.conference import Requester
 from css.handlers.clocks import StoreClocks
 from css.handlers.effects import ANSWER_KEPT_SECONDS, Parcel, answer_address, remembered
-from css.handlers.letters import OWN_LANE, Kind, Letter, message_id, notice_lane, unpack_answer
+from css.handlers.letters import Kind, Letter, lane_at_home, message_id, unpack_answer
 from css.handlers.outbox import Outbox, Post
 from css.handlers.tally import Tally
 from css.messages.base import Message
@@ -51,21 +51,22 @@ class Answers:
     ) -> None:
         """Answer a request that changes no record; a repetition gets the answer that the first one got."""
         now_ms = self._clocks.now_ms(store.platform)
-        kind, outgoing = answer_to(requester, message)
+        kind, outgoing = answer_to(requester, certain, message, now_ms)
         write = remembered(requester, outgoing, only_new=certain)
-        lane = notice_lane(outgoing.exchange) if kind is Kind.NOTICE else OWN_LANE
-        parcels = {lane: Parcel([Letter(kind, now_ms, outgoing)], [], [])}
-        mark = f"0.0.{requester.request_key}"
+        parcels = {lane_at_home(kind, outgoing.exchange): Parcel([Letter(kind, now_ms, outgoing)], [], [])}
+        mark = f"0.0.{outgoing.message_id}"
         entries = self._outbox.entries(parcels, mark, now_ms)
-        result = await store.commit(Commit(e164=e164, touch_record=False, request=write, outbox=entries))
+        # Not in the outbox of the number itself: it would hold up the effects of the conference that has it.
+        number = f"{e164}?{requester.request_key}"
+        result = await store.commit(Commit(e164=number, touch_record=False, request=write, outbox=entries))
         if result.outcome is Outcome.DONE:
-            await self._outbox.carry_out(store, e164, parcels, mark, ())
+            await self._outbox.carry_out(store, number, parcels, mark, ())
         elif result.loaded is not None:
             await self.repeat(store, result.loaded.request)
 
-    async def say(self, store_platform: str, requester: Requester, message: Message) -> None:
+    async def say(self, store_platform: str, requester: Requester, certain: bool, message: Message) -> None:
         """Answer without any memory: what is used while no store can be written."""
-        kind, outgoing = answer_to(requester, message)
+        kind, outgoing = answer_to(requester, certain, message, self._clocks.now_ms(store_platform))
         await self._deliver(kind, outgoing, store_platform)
 
     async def repeat(self, store: IConferenceStore, kept: bytes | None) -> None:
@@ -80,8 +81,8 @@ class Answers:
         await self._post.deliver([letter], platform)
 
 
-def answer_to(requester: Requester, message: Message) -> tuple[Kind, Outgoing]:
-    """An answer with its address; its id is the same each time."""
+def answer_to(requester: Requester, certain: bool, message: Message, now_ms: int) -> tuple[Kind, Outgoing]:
+    """An answer with its address. Its id is the same each time, if the request can be told from others."""
     kind, address = answer_address(requester)
-    identity = message_id("answer", requester.request_key)
+    identity = message_id("answer", requester.request_key, *(() if certain else (now_ms,)))
     return kind, Outgoing(*address, encode(message), identity, requester.correlation_id)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 import msgspec
 from twisted.logger import Logger
 
-from css.domain.conference import Conference, Fields, State, from_fields, indexes, to_conf_fields, to_fields
+from css.domain.conference import (
+    PASSING_FIELDS,
+    Conference,
+    Fields,
+    State,
+    from_fields,
+    indexes,
+    to_conf_fields,
+    to_fields,
+)
 from css.domain.decision import Decision
+from css.domain.effects import Effect
 from css.domain.events import Event, Rules
 from css.domain.machine import decide
 from css.handlers.clocks import StoreClocks
@@ -63,7 +74,7 @@ class Steps:
     """Takes conferences from one state to the next.
 
     Within the instance a conference makes one step at a time. A record that this instance itself wrote last is kept as
-    a hint, which saves the read; the version check makes a stale one harmless.
+    a hint, which saves the read; the version check makes a stale one harmless wherever the record is to be changed.
     """
 
     log = Logger()
@@ -101,8 +112,9 @@ class Steps:
 
         async def turn() -> Decision | None:
             self._probe(name, "before_load")
-            known = self._hint(store, e164) or await self.read(store, e164)
-            return await self._until_committed(store, e164, name, prepare, known, request)
+            hint = self._hints.get((store.platform, e164))
+            known = hint or await self.read(store, e164)
+            return await self._until_committed(store, e164, name, prepare, known, hint is not None, request)
 
         return await self._locks.run(e164, turn)
 
@@ -124,7 +136,7 @@ class Steps:
             prepared = self._prepared(store, e164, Known({}, None), decision, now_ms)
             prepared.commit = extras(prepared.commit)
             self._probe(name, "before_commit")
-            result = await store.commit(prepared.commit)
+            result = await self._commit(store, prepared.commit)
             if result.outcome is Outcome.DONE:
                 await self._carry_out(store, e164, name, prepared, result)
             return result
@@ -135,9 +147,6 @@ class Steps:
         """The record as the store has it now. Fails with `StoreError`."""
         return _known(e164, await store.load(e164))
 
-    def _hint(self, store: IConferenceStore, e164: str) -> Known | None:
-        return self._hints.get((store.platform, e164))
-
     async def _until_committed(
         self,
         store: IConferenceStore,
@@ -145,14 +154,20 @@ class Steps:
         name: str,
         prepare: Prepare,
         known: Known,
+        is_hint: bool,
         request: RequestWrite | None,
     ) -> Decision | None:
         for _ in range(MAX_CONFLICTS):
             now_ms = self._clocks.now_ms(store.platform)
             event = await prepare(known.conference, now_ms)
-            if event is None:
+            decision = decide(known.conference, event, self.rules) if event else None
+            if is_hint and (decision is None or not decision.changed):
+                # No version is checked where the record is left alone, so a stale hint would do harm here.
+                self._hints.pop((store.platform, e164), None)
+                known, is_hint = await self.read(store, e164), False
+                continue
+            if decision is None:
                 return None
-            decision = decide(known.conference, event, self.rules)
             prepared = self._prepared(store, e164, known, decision, now_ms)
             prepared.commit = msgspec.structs.replace(prepared.commit, request=request) if request else prepared.commit
             if _is_empty(prepared.commit):
@@ -164,13 +179,15 @@ class Steps:
                 return decision
             if result.outcome is Outcome.DUPLICATE or result.loaded is None:
                 return None
-            known = _known(e164, result.loaded)
+            known, is_hint = _known(e164, result.loaded), False
         raise StoreError(f"conference {e164}: others changed its record {MAX_CONFLICTS} times in a row")
 
     async def _commit(self, store: IConferenceStore, commit: Commit) -> CommitResult:
+        """Commit, and with it forget what earlier steps of the number have carried out."""
+        commit = msgspec.structs.replace(commit, cleared=self._outbox.cleared(store, commit.e164))
         try:
             result = await store.commit(commit)
-        except StoreError:
+        except Exception:
             self._forget(store, commit)
             raise
         if result.outcome is not Outcome.DONE:
@@ -189,14 +206,13 @@ class Steps:
         version = (before.version if before else 0) + (1 if decision.changed else 0)
         if subject is None:
             subject = _nobody(e164, store.platform, epoch)
-        # A step that leaves the record alone shares its version with the one before, but no mark and no message id.
-        salt = "" if decision.changed else str(now_ms)
+        # A step that leaves the record alone shares its version with others, but no mark and no message id.
+        salt = "" if decision.changed else f"{now_ms}-{_digest(decision.effects)}"
         composed = self._composer.compose(decision.effects, subject, (epoch, version, salt), now_ms)
         mark = f"{epoch}.{version}.{salt}" if salt else f"{epoch}.{version}"
         entries = self._outbox.entries(composed.parcels, mark, now_ms)
-        cleared = self._outbox.cleared(store, e164)
         commit = _commit_of(e164, known, decision, now_ms)
-        commit = msgspec.structs.replace(commit, outbox=entries, cleared=cleared, answers=tuple(composed.answers))
+        commit = msgspec.structs.replace(commit, outbox=entries, answers=tuple(composed.answers))
         return Prepared(commit, decision, composed, after, mark)
 
     async def _carry_out(
@@ -229,6 +245,11 @@ def _known(e164: str, loaded: Loaded) -> Known:
     if not loaded.record:
         return Known({}, None)
     return Known(loaded.record, from_fields(e164, loaded.record, loaded.conf))
+
+
+def _digest(effects: tuple[Effect, ...]) -> str:
+    """Tells the effects of two steps apart that leave the record alone in the same millisecond."""
+    return hashlib.sha1(repr(effects).encode(), usedforsecurity=False).hexdigest()[:12]
 
 
 def _is_empty(commit: Commit) -> bool:
@@ -264,7 +285,7 @@ def _commit_of(e164: str, known: Known, decision: Decision, now_ms: int) -> Comm
         e164=e164,
         expected=expected,
         set_fields={name: value for name, value in fields.items() if known.fields.get(name) != value},
-        drop_fields=tuple(name for name in known.fields if name not in fields and name != "version"),
+        drop_fields=tuple(name for name in PASSING_FIELDS if name in known.fields and name not in fields),
         set_conf=to_conf_fields(after) if after.has_run and _conf_changed(before, after) else None,
         index_add={name: score for name, score in new_indexes.items() if old_indexes.get(name) != score},
         index_drop=tuple(name for name in old_indexes if name not in new_indexes),

@@ -9,8 +9,10 @@ from twisted.logger import Logger
 
 from css.handlers.effects import Parcel
 from css.handlers.letters import (
+    ASK_LANE,
     LOAD_LANE,
     SQL_LANE,
+    lease_of,
     peer_of,
     unpack_bookings,
     unpack_letters,
@@ -60,10 +62,10 @@ class OutboxSweep:
             raise failed
 
     async def _sweep(self, store: IConferenceStore, lane: str) -> None:
-        batches = await store.take_outbox(self._own, lane, self._lease_ms, PAGE)
+        batches = await store.take_outbox(self._own, lane, lease_of(lane, self._lease_ms), PAGE)
         for batch in batches:
             for mark, data in batch.entries:
-                if not await self._again(store, lane, batch, mark, data):
+                if not await self._again(store, lane, batch, mark, data) and lane != ASK_LANE:
                     break  # what comes later may not overtake it
 
     async def _again(self, store: IConferenceStore, lane: str, batch: OutboxBatch, mark: str, data: bytes) -> bool:
