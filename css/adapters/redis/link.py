@@ -74,10 +74,9 @@ class Link:
         protocol = self._protocol
         if protocol is None:
             return succeed(None)
-        protocol.drop("stopped")
-        gone = protocol.when_lost()
         self._become(None)
-        return gone
+        protocol.drop("stopped")
+        return protocol.when_closed()
 
     def on_state_change(self, listener: Callable[[bool], None]) -> None:
         """Have `listener(available)` called at each change of `available`."""
@@ -132,7 +131,6 @@ class Link:
         watching = Deferred.fromCoroutine(self._watch(protocol))
         _until_cancelled(watching)
         try:
-            await self._advise(protocol)
             await lost
             self._log.warn("Redis {place}: {reason}", place=self.settings.place, reason=protocol.reason)
         finally:
@@ -164,6 +162,7 @@ class Link:
 
     async def _watch(self, protocol: StoreProtocol) -> None:
         """Notice a server that hangs while nobody asks it anything, and one that is no longer the master."""
+        await self._advise(protocol)
         while True:
             await deferLater(self._reactor, self.settings.check_seconds)
             await self._check(protocol)

@@ -40,6 +40,7 @@ class StoreProtocol(txredisapi.HiredisProtocol):
         self._closing = "the connection is not open"
         self._lost = False
         self._waiting_for_loss: list[Deferred[None]] = []
+        self._waiting_for_close: list[Deferred[None]] = []
 
     @property
     def in_flight(self) -> int:
@@ -52,13 +53,12 @@ class StoreProtocol(txredisapi.HiredisProtocol):
         return self._closing
 
     def when_lost(self) -> Deferred[None]:
+        """@return: fires when the connection is of no more use: dropped, or lost. Never fails."""
+        return _when(bool(self._closing), self._waiting_for_loss)
+
+    def when_closed(self) -> Deferred[None]:
         """@return: fires when the connection has gone. Never fails."""
-        waiting: Deferred[None] = Deferred()
-        if self._lost:
-            waiting.callback(None)
-        else:
-            self._waiting_for_loss.append(waiting)
-        return waiting
+        return _when(self._lost, self._waiting_for_close)
 
     def connectionMade(self) -> None:
         # The stock method does AUTH and SELECT here, and gives up for ever when the link is lost in them.
@@ -94,21 +94,17 @@ class StoreProtocol(txredisapi.HiredisProtocol):
 
     def drop(self, reason: str) -> None:
         """Close at once; whatever is under way fails, and nothing that still arrives can be taken for its reply."""
-        self._closing = self._closing or reason
-        self._fail_pending(reason)
+        self._give_up(reason)
         self.transport.abortConnection()
 
     def connectionLost(self, why: Failure) -> None:
         self.connected = 0
         self._lost = True
-        self._closing = self._closing or f"connection lost: {why.getErrorMessage()}"
         if self._check is not None:
             self._check.cancel()
             self._check = None
-        self._fail_pending(self._closing)
-        waiting, self._waiting_for_loss = self._waiting_for_loss, []
-        for each in waiting:
-            each.callback(None)
+        self._give_up(f"connection lost: {why.getErrorMessage()}")
+        _fire(self._waiting_for_close)
 
     def _send(self, command: bytes, script: Script | None, arguments: tuple[bytes, ...]) -> Deferred[Any]:
         result: Deferred[Any] = Deferred()
@@ -147,8 +143,27 @@ class StoreProtocol(txredisapi.HiredisProtocol):
         self._suspect = result if left <= 0 else None
         self._check = self._clock.callLater(max(left, _GRACE_SECONDS), self._check_oldest)
 
-    def _fail_pending(self, reason: str) -> None:
+    def _give_up(self, reason: str) -> None:
+        self._closing = self._closing or reason
         failed = list(self._pending)
         self._pending.clear()
+        # First those who say that the store is away: a failed command may be tried again at once.
+        _fire(self._waiting_for_loss)
         for result, *_ in failed:
             result.errback(StoreError(reason))
+
+
+def _when(happened: bool, waiting: list[Deferred[None]]) -> Deferred[None]:
+    result: Deferred[None] = Deferred()
+    if happened:
+        result.callback(None)
+    else:
+        waiting.append(result)
+    return result
+
+
+def _fire(waiting: list[Deferred[None]]) -> None:
+    fired = list(waiting)
+    waiting.clear()
+    for each in fired:
+        each.callback(None)
