@@ -62,9 +62,9 @@ class TwoInstances(SiteCase):
     def test_deadline_on_a_stale_hint(self) -> None:
         """The instance still believes that the earlier conference of the number runs, which awaits nothing."""
         self.run_one()
+        self.css.tick()
         self.two.take(release(), message_id="end", reply_to=CM_REPLIES)
         self.two.take(create(), message_id="again", reply_to=CM_REPLIES)
-        self.css.tick()
         self.two.tick()
         self.site.pass_seconds(5.1)
         self.css.run(self.css.due.tick())
