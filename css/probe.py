@@ -10,13 +10,11 @@ import os
 import signal
 from collections.abc import Mapping
 
-from css.handlers.steps import Probe
+from css.handlers.probes import Probe, no_probe
 
 VARIABLE = "CSS_KILL_AT"
 
-
-def no_probe(step: str, point: str) -> None:
-    """The probe of production: nothing."""
+__all__ = ["VARIABLE", "no_probe", "probe_from"]
 
 
 def probe_from(environment: Mapping[str, str]) -> Probe:

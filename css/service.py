@@ -18,8 +18,8 @@ from css.handlers.dispatch import Dispatcher, Routes
 from css.handlers.domains import DomainCache
 from css.handlers.links import Connector, Links
 from css.handlers.pms import PmsClient
+from css.handlers.probes import Probe
 from css.handlers.startup import Phase, Startup
-from css.handlers.steps import Probe
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
 from css.handlers.watch import Pace, PlatformWatch, RoomList

@@ -30,9 +30,10 @@ from css.handlers.lookup import Lookup
 from css.handlers.mcu import McuAnswers
 from css.handlers.outbox import Outbox, Post
 from css.handlers.placing import Placing
+from css.handlers.probes import Probe
 from css.handlers.release import Releasing
 from css.handlers.requests import Answers
-from css.handlers.steps import Probe, Steps
+from css.handlers.steps import Steps
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
 from css.ports.bus import IBus, IConsumer
@@ -93,9 +94,9 @@ class Work:
         self.clocks = StoreClocks(world.reactor)
         self._epochs = EpochSource(0)
         post = Post(world.reactor, self.clocks, world.own_bus, world.peers, self.tally, _ms(timers.unroutable_seconds))
-        self.outbox = Outbox(own, self.clocks, post, lease_ms)
-        rows = RowWriter(world.database, self.outbox, self._tracker, self.tally)
-        freer = LoadFreer(world.state, self.outbox, self._tracker)
+        self.outbox = Outbox(own, self.clocks, post, lease_ms, world.probe)
+        rows = RowWriter(world.database, self.outbox, self._tracker, self.tally, world.probe)
+        freer = LoadFreer(world.state, self.outbox, self._tracker, world.probe)
         self.outbox.carriers.update({SQL_LANE: rows.carry, LOAD_LANE: freer.carry})
         self.liveness = Liveness(own, world.state, self.clocks, _ms(timers.mcu_timeout_seconds))
         placing = Placing(
@@ -112,7 +113,7 @@ class Work:
         steps = Steps(_rules(settings), self.clocks, composer, self.outbox, self.tally, world.probe)
         steps.on_failure = placing.penalise
         lookup = Lookup(own, world.stores, self.tally)
-        answers = Answers(self.clocks, self.outbox, post, self.tally)
+        answers = Answers(self.clocks, self.outbox, post, self.tally, world.probe)
         creating = Creating(
             own,
             world.platforms,
@@ -143,7 +144,7 @@ class Work:
         self._dispatcher = Dispatcher(world.own_bus, routes, self.tally, self.liveness.notice, world.probe)
 
         due = DueWork(own, world.stores, self.clocks, mcus.overdue)
-        sweep = OutboxSweep(own, world.stores, self.outbox, post, self.tally, lease_ms)
+        sweep = OutboxSweep(own, world.stores, self.outbox, post, self.tally, lease_ms, world.probe)
         bookings = BookingCheck(world.state, world.stores, self.tally, 2 * _ms(timers.creating_timeout_seconds))
         self._tickers = [
             self._ticker("deadlines", DUE_SECONDS, due.tick),

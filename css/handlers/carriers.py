@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from css.handlers.effects import Parcel
 from css.handlers.letters import LOAD_LANE, SQL_LANE
 from css.handlers.outbox import Outbox
+from css.handlers.probes import Probe, no_probe
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
 from css.ports.sql import IConferenceDatabase, SqlError, SqlRefused
@@ -34,12 +35,18 @@ class RowWriter:
     MOST_WAITING = 5_000
 
     def __init__(
-        self, database: Callable[[], IConferenceDatabase | None], outbox: Outbox, tracker: Tracker, tally: Tally
+        self,
+        database: Callable[[], IConferenceDatabase | None],
+        outbox: Outbox,
+        tracker: Tracker,
+        tally: Tally,
+        probe: Probe = no_probe,
     ) -> None:
         self._database = database
         self._outbox = outbox
         self._tracker = tracker
         self._tally = tally
+        self._probe = probe
         self._waiting: list[_Waiting] = []
         self._busy = False
         self.down = False
@@ -71,6 +78,7 @@ class RowWriter:
         database = self._database()
         if database is None:
             return False
+        self._probe("rows", "before_commit")
         try:
             await database.apply([row for each in batch for row in each.parcel.rows])
         except SqlError as error:
@@ -79,6 +87,7 @@ class RowWriter:
         except SqlRefused as error:
             await self._apply_one_by_one(database, batch, error)
         else:
+            self._probe("rows", "after_commit")
             self._done(batch)
         self._note_up()
         return True
@@ -119,10 +128,13 @@ class LoadFreer:
 
     log = Logger()
 
-    def __init__(self, state: Callable[[], IPlatformState], outbox: Outbox, tracker: Tracker) -> None:
+    def __init__(
+        self, state: Callable[[], IPlatformState], outbox: Outbox, tracker: Tracker, probe: Probe = no_probe
+    ) -> None:
         self._state = state
         self._outbox = outbox
         self._tracker = tracker
+        self._probe = probe
         self._waiting: list[_Waiting] = []
 
     def carry(self, store: IConferenceStore, e164: str, mark: str, parcel: Parcel) -> None:
@@ -139,10 +151,12 @@ class LoadFreer:
         batch, self._waiting = self._waiting, []
         if not batch:
             return
+        self._probe("loads", "before_commit")
         try:
             await self._state().unbook([booking for each in batch for booking in each.parcel.bookings])
         except StoreError as error:
             self.log.info("{count} places are given back later: {error}", count=len(batch), error=str(error))
             return
+        self._probe("loads", "after_commit")
         for each in batch:
             self._outbox.mark_done(each.store, each.e164, LOAD_LANE, each.mark)

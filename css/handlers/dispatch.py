@@ -12,7 +12,7 @@ from css.handlers import addresses as to
 from css.handlers.effects import answer_address
 from css.handlers.letters import message_id
 from css.handlers.outbox import parked
-from css.handlers.steps import Probe
+from css.handlers.probes import Probe
 from css.handlers.tally import Tally
 from css.messages.base import Message
 from css.messages.codec import Malformed, decode, nack_for_malformed, wire_type

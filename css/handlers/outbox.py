@@ -16,6 +16,7 @@ from css.handlers import addresses as to
 from css.handlers.clocks import StoreClocks
 from css.handlers.effects import Parcel
 from css.handlers.letters import ASK_LANE, Kind, Letter, is_at_home, lease_of, message_id, pack
+from css.handlers.probes import Probe, no_probe
 from css.handlers.tally import Tally
 from css.ports.bus import BusError, IBus, Outgoing, Unroutable
 from css.ports.store import Commit, IConferenceStore, OutboxEntry, StoreError
@@ -180,11 +181,12 @@ class Outbox:
     @param lease_ms: how long a sweep leaves fresh entries to whoever committed them.
     """
 
-    def __init__(self, own: str, clocks: StoreClocks, post: Post, lease_ms: int) -> None:
+    def __init__(self, own: str, clocks: StoreClocks, post: Post, lease_ms: int, probe: Probe = no_probe) -> None:
         self._own = own
         self._clocks = clocks
         self._post = post
         self._lease_ms = lease_ms
+        self._probe = probe
         self._done: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
         self.carriers: dict[str, Callable[[IConferenceStore, str, str, Parcel], None]] = {}
         """What carries out the lanes that are not messages, by lane; each clears its entries itself."""
@@ -258,6 +260,9 @@ class Outbox:
     async def flush(self, stores: Mapping[str, IConferenceStore]) -> None:
         """Forget what is done. Fails with `StoreError`; what was not forgotten is so at the next flush."""
         taken, self._done = self._done, {}
+        if not taken:
+            return
+        self._probe("outbox", "before_commit")
         try:
             await self._forget(stores, taken)
         except StoreError:

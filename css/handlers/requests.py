@@ -9,6 +9,7 @@ from css.handlers.clocks import StoreClocks
 from css.handlers.effects import ANSWER_KEPT_SECONDS, Parcel, answer_address, remembered
 from css.handlers.letters import Kind, Letter, lane_at_home, message_id, unpack_answer
 from css.handlers.outbox import Outbox, Post
+from css.handlers.probes import Probe, no_probe
 from css.handlers.tally import Tally
 from css.messages.base import Message
 from css.messages.codec import encode, wire_type
@@ -40,18 +41,20 @@ def pending(requester: Requester, certain: bool) -> RequestWrite:
 class Answers:
     """Gives answers that belong to no record, and repeats those that are kept."""
 
-    def __init__(self, clocks: StoreClocks, outbox: Outbox, post: Post, tally: Tally) -> None:
+    def __init__(self, clocks: StoreClocks, outbox: Outbox, post: Post, tally: Tally, probe: Probe = no_probe) -> None:
         self._clocks = clocks
         self._outbox = outbox
         self._post = post
         self._tally = tally
+        self._probe = probe
+        self._given = 0
 
     async def give(
         self, store: IConferenceStore, e164: str, requester: Requester, certain: bool, message: Message
     ) -> None:
         """Answer a request that changes no record; a repetition gets the answer that the first one got."""
         now_ms = self._clocks.now_ms(store.platform)
-        kind, outgoing = answer_to(requester, certain, message, now_ms)
+        kind, outgoing = self._answer_to(requester, certain, message)
         write = remembered(requester, outgoing, only_new=certain)
         parcels = {lane_at_home(kind, outgoing.exchange): Parcel([Letter(kind, now_ms, outgoing)], [], [])}
         mark = f"0.0.{outgoing.message_id}"
@@ -60,13 +63,15 @@ class Answers:
         number = f"{e164}?{requester.request_key}"
         result = await store.commit(Commit(e164=number, touch_record=False, request=write, outbox=entries))
         if result.outcome is Outcome.DONE:
+            self._probe("answer", "after_commit")
             await self._outbox.carry_out(store, number, parcels, mark, ())
+            self._probe("answer", "after_confirm")
         elif result.loaded is not None:
             await self.repeat(store, result.loaded.request)
 
     async def say(self, store_platform: str, requester: Requester, certain: bool, message: Message) -> None:
         """Answer without any memory: what is used while no store can be written."""
-        kind, outgoing = answer_to(requester, certain, message, self._clocks.now_ms(store_platform))
+        kind, outgoing = self._answer_to(requester, certain, message)
         await self._deliver(kind, outgoing, store_platform)
 
     async def repeat(self, store: IConferenceStore, kept: bytes | None) -> None:
@@ -80,9 +85,10 @@ class Answers:
         letter = Letter(kind, self._clocks.now_ms(platform), outgoing)
         await self._post.deliver([letter], platform)
 
-
-def answer_to(requester: Requester, certain: bool, message: Message, now_ms: int) -> tuple[Kind, Outgoing]:
-    """An answer with its address. Its id is the same each time, if the request can be told from others."""
-    kind, address = answer_address(requester)
-    identity = message_id("answer", requester.request_key, *(() if certain else (now_ms,)))
-    return kind, Outgoing(*address, encode(message), identity, requester.correlation_id)
+    def _answer_to(self, requester: Requester, certain: bool, message: Message) -> tuple[Kind, Outgoing]:
+        """An answer with its address. Its id is the same each time, if the request can be told from others."""
+        kind, address = answer_address(requester)
+        self._given += 1
+        mark = () if certain else (self._clocks.local_ms(), self._given)
+        identity = message_id("answer", requester.request_key, *mark)
+        return kind, Outgoing(*address, encode(message), identity, requester.correlation_id)

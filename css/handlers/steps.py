@@ -26,6 +26,7 @@ from css.domain.machine import decide
 from css.handlers.clocks import StoreClocks
 from css.handlers.effects import Composed, Composer
 from css.handlers.outbox import Outbox
+from css.handlers.probes import Probe
 from css.handlers.tally import Tally
 from css.handlers.tracker import NumberLocks
 from css.ports.store import (
@@ -44,9 +45,6 @@ TOMBSTONE_SECONDS = 24 * 3600
 """How long an ended conference's epoch and reason are kept."""
 MAX_CONFLICTS = 20
 """How often a step is decided again because another instance was faster."""
-
-Probe = Callable[[str, str], None]
-"""Called with (step, point) at each point where a crash must do no harm; does nothing in production."""
 
 
 class Known(msgspec.Struct):

@@ -19,6 +19,7 @@ from css.handlers.letters import (
     unpack_rows,
 )
 from css.handlers.outbox import Outbox, Post
+from css.handlers.probes import Probe, no_probe
 from css.handlers.tally import Tally
 from css.ports.store import IConferenceStore, OutboxBatch, StoreError
 
@@ -41,6 +42,7 @@ class OutboxSweep:
         post: Post,
         tally: Tally,
         lease_ms: int,
+        probe: Probe = no_probe,
     ) -> None:
         self._own = own
         self._stores = stores
@@ -48,6 +50,7 @@ class OutboxSweep:
         self._post = post
         self._tally = tally
         self._lease_ms = lease_ms
+        self._probe = probe
 
     async def tick(self) -> None:
         """One round. Fails with the last `StoreError`, after all stores have been tried."""
@@ -64,6 +67,7 @@ class OutboxSweep:
     async def _sweep(self, store: IConferenceStore, lane: str) -> None:
         batches = await store.take_outbox(self._own, lane, lease_of(lane, self._lease_ms), PAGE)
         for batch in batches:
+            self._probe("sweep", "before_publish")
             for mark, data in batch.entries:
                 if not await self._again(store, lane, batch, mark, data) and lane != ASK_LANE:
                     break  # what comes later may not overtake it
@@ -87,6 +91,7 @@ class OutboxSweep:
             self._outbox.mark_done(store, batch.e164, lane, mark)
             return True
         left = await self._post.deliver(letters, store.platform, peer_of(lane), patient=False)
+        self._probe("sweep", "after_confirm")
         if not left:
             self._outbox.mark_done(store, batch.e164, lane, mark)
             return True
