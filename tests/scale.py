@@ -1,6 +1,6 @@
 """How much a test does: small figures in `make test`, the literal figures of the requirements in `make soak`.
 
-    creates = scaled(100, 1000)
+creates = scaled(100, 1000)
 """
 
 from __future__ import annotations

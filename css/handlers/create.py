@@ -183,9 +183,12 @@ class Creating:
         store, e164, epoch = target
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
-            return None if c is None else ResourcesRefused(now_ms=now_ms, epoch=epoch)
+            if c is None or c.situation is not Situation.ASKING_RMS or c.epoch != epoch:
+                return None
+            return ResourcesRefused(now_ms=now_ms, epoch=epoch)
 
-        await self._steps.take(store, e164, "refuse_resources", prepare)
+        if await self._steps.take(store, e164, "refuse_resources", prepare) is None:
+            self._tally.count("answers_not_awaited")
 
     def _awaited(self, delivery: Delivery) -> tuple[IConferenceStore, str, int] | None:
         """Store, number and epoch that an answer of RMS is for; None, and counted, if nobody awaits it."""

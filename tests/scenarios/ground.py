@@ -9,9 +9,12 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import pika
+from pika.exceptions import ChannelClosedByBroker
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 from css.adapters.amqp.address import AmqpAddress
 from css.adapters.amqp.bus import AmqpBus
@@ -86,6 +89,13 @@ class Site:
         self.instances: list[CssService] = []
 
 
+class SharedDatabase(MemoryDatabase):
+    """One database for all instances: what one of them closes is still there for the others."""
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
 class MemoryGround:
     """Everything in this process."""
 
@@ -94,7 +104,7 @@ class MemoryGround:
     def __init__(self) -> None:
         self.brokers: dict[str, MemoryBroker] = {}
         self.stores: dict[str, MemoryStore] = {}
-        self.database = MemoryDatabase(reactor.seconds)
+        self.database = SharedDatabase(reactor.seconds)
 
     def add_platform(self, moid: str) -> None:
         self.brokers[moid] = MemoryBroker(reactor, Random(7))
@@ -124,6 +134,19 @@ class MemoryGround:
 
     async def loads(self, moid: str, ips: list[str]) -> dict[str, int]:
         return await MemoryPlatformState(reactor, self.stores[moid].server).loads(ips)
+
+    async def ttl_ms(self, moid: str, key: str) -> int | None:
+        """What is left of a key's time to live; None: it has none, or is gone."""
+        return self.stores[moid].server.keyspace.ttl_ms(key)
+
+    async def queue_lengths(self, moid: str, queues: list[str]) -> dict[str, int]:
+        """How many messages wait in each of these queues (and, here, in all others); missing queues have none."""
+        broker = self.brokers[moid]
+        return {queue: broker.queue_length(queue) for queue in [*queues, *broker.queue_names()]}
+
+    async def delete_queue(self, moid: str, queue: str) -> None:
+        """Delete a queue."""
+        self.brokers[moid].delete_queue(queue)
 
     def queue_length(self, moid: str, queue: str) -> int:
         return self.brokers[moid].queue_length(queue)
@@ -212,9 +235,51 @@ class ServerGround:
 
         return await RedisPlatformState(self.stores[moid].link).loads(ips)
 
+    async def ttl_ms(self, moid: str, key: str) -> int | None:
+        """What is left of a key's time to live; None: it has none. A key that is gone has 0."""
+        left = int(await self.stores[moid].link.command("PTTL", key))
+        return None if left == -1 else max(0, left)
+
+    async def queue_lengths(self, moid: str, queues: list[str]) -> dict[str, int]:
+        """How many messages wait in each of these queues; missing queues have none."""
+        lengths: dict[str, int] = await self.on_channel(
+            moid, lambda channel: {queue: _length(channel, queue) for queue in queues}
+        )
+        return lengths
+
+    async def delete_queue(self, moid: str, queue: str) -> None:
+        """Delete a queue."""
+        await self.on_channel(moid, lambda channel: channel.queue_delete(queue))
+
+    async def on_channel(self, moid: str, use: Callable[[Any], Any]) -> Any:
+        """Have `use(channel)` called in a thread, with pika's blocking channel to a platform's vhost."""
+        return await on_channel(self.rabbitmq.host, self.rabbitmq.port, self.vhosts[moid], use)
+
     async def close(self) -> None:
         await gatherResults([store.stop() for store in self.stores.values()])
         await self.database.close()
+
+
+async def on_channel(host: str, port: int, vhost: str, use: Callable[[Any], Any]) -> Any:
+    """Have `use(channel)` called in a thread on a channel of a new connection of pika's, which is closed then."""
+
+    def work() -> Any:
+        connection = pika.BlockingConnection(pika.ConnectionParameters(host, port, vhost))
+        try:
+            return use(connection.channel())
+        finally:
+            connection.close()
+
+    return await deferToThread(work)
+
+
+def _length(channel: Any, queue: str) -> int:
+    """Messages in a queue; a missing one costs a channel."""
+    try:
+        with channel.connection.channel() as fresh:
+            return int(fresh.queue_declare(queue, passive=True).method.message_count)
+    except ChannelClosedByBroker:
+        return 0
 
 
 async def dump_redis(store: RedisStore) -> dict[str, Any]:
@@ -225,6 +290,8 @@ async def dump_redis(store: RedisStore) -> dict[str, Any]:
         read = {"hash": "HGETALL", "set": "SMEMBERS", "string": "GET"}
         words: tuple[Any, ...]
         name = kind.decode() if isinstance(kind, bytes) else kind
+        if name == "none":
+            continue  # gone since its name was read
         words = ("ZRANGE", key, 0, -1, "WITHSCORES") if name == "zset" else (read[name], key)
         found[key.decode()] = await store.link.command(*words)
     return found
@@ -278,7 +345,8 @@ class Stage:
     async def served(self, moid: str) -> None:
         """Wait until the platform's instances serve, licence included."""
         for service in self.sites[moid].instances:
-            await until(lambda service=service: service.work.licences.complete, 15, f"{moid} serves")
+            licences = service.work.licences
+            await until(lambda licences=licences: licences.complete, 15, f"{moid} serves")  # type: ignore[misc]
 
     async def user_domain(self, moid: str, *users: str) -> None:
         """Have the BMC tell of a platform's domain and of user domains in it; wait until CSS knows them."""
