@@ -63,7 +63,7 @@ class AmqpAddress(msgspec.Struct, frozen=True):
         )
 
     def endpoint(self, reactor: Any, timeout_seconds: float) -> IStreamClientEndpoint:
-        """@return: what connects there. @raise OSError: if `ca_file` can't be read."""
+        """@return: what connects there. @raise OSError, BadAddress: if `ca_file` can't be used."""
         plain = HostnameEndpoint(reactor, self.host, self.port, timeout=timeout_seconds)
         if not self.tls:
             return plain
@@ -72,6 +72,8 @@ class AmqpAddress(msgspec.Struct, frozen=True):
 
 
 def trusted_authorities(ca_file: str) -> Any:
-    """@return: all certificates of a PEM file, as a trust root."""
-    pieces = Path(ca_file).read_text(encoding="ascii").split(PEM_END)[:-1]
+    """@return: all certificates of a PEM file, as a trust root. @raise BadAddress: if it has none."""
+    pieces = Path(ca_file).read_text(encoding="utf-8").split(PEM_END)[:-1]
+    if not pieces:
+        raise BadAddress(f"there is no certificate in {ca_file}")
     return trustRootFromCertificates([Certificate.loadPEM((piece + PEM_END).encode()) for piece in pieces])

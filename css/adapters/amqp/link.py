@@ -70,8 +70,9 @@ class Link(FrameProtocol):
     # The life of the connection
 
     def give_up(self, reason: str) -> None:
-        super().give_up(reason)
-        self._owner.link_lost(self, self.failure)
+        if not self._ended:
+            super().give_up(reason)
+            self._owner.link_lost(self, self.failure)
 
     def connectionMade(self) -> None:
         tcp = ITCPTransport(self.transport, None)
@@ -107,10 +108,11 @@ class Link(FrameProtocol):
         for call in (self._tick, self._abort_call):
             if call is not None and call.active():
                 call.cancel()
+        self.failure = self.failure or _describe(reason)
         super().connectionLost(reason)
         if self._pausing is not None:
             self._pausing.cancel()
-        self._owner.link_lost(self, self.failure or _describe(reason))
+        self._owner.link_lost(self, self.failure)
         self._owner.link_closed(self)
 
     async def _close_in_order(self) -> None:
