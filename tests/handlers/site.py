@@ -103,6 +103,11 @@ class Site:
         self._peers.declare(Topology(queues=tuple(Queue(name) for name in queues)))
         self.clock.advance(0)
 
+    def bind(self, queue: str) -> None:
+        """Bind a receiver's queue, which was away, again."""
+        self._peers.declare(Topology(bindings=(Binding(queue, *_PEERS[queue]),)))
+        self.clock.advance(0)
+
     def set_states(self, **states: str) -> None:
         """What the PMS says now."""
         known = {moid: Known(PlatformState(state)) for moid, state in states.items()}

@@ -1,0 +1,133 @@
+"""The same request: known again, and its answer repeated (contract, section 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from css.handlers import addresses as to
+from tests.handlers.site import CM_REPLIES, RMS, Instance, SiteCase, create, release
+
+
+class Repeated(SiteCase):
+    """A create, sent twice in each of the ways in which it can be told that it is the same."""
+
+    def twice(self, *, body: dict[str, Any] | None = None, second: dict[str, Any] | None = None, **first: Any) -> None:
+        """Two deliveries."""
+        self.css.take(body or create(), reply_to=CM_REPLIES, **first)
+        self.css.take(body or create(), reply_to=CM_REPLIES, **(first if second is None else second))
+
+    def is_the_same(self) -> bool:
+        """Whether nothing was answered, as the first one is still pending; else it was refused."""
+        self.assertIn(self.errcodes(), ([], ["CONF_EXISTS"]))
+        return not self.answers()
+
+    def test_same_message_id(self) -> None:
+        """The same, whatever else differs."""
+        self.twice(message_id="x", correlation_id="1", second={"message_id": "x", "correlation_id": "2"})
+        self.assertTrue(self.is_the_same())
+        self.assertEqual(len(self.site.letters(RMS)), 1)
+
+    def test_other_message_id(self) -> None:
+        """Another request, though all else is equal."""
+        self.twice(message_id="x", second={"message_id": "y"})
+        self.assertFalse(self.is_the_same())
+
+    def test_same_ids(self) -> None:
+        """Without a message id: type, number, `mtreqid`, `reply_to`, `correlation_id`."""
+        self.twice(correlation_id="c")
+        self.assertTrue(self.is_the_same())
+
+    def test_other_ids(self) -> None:
+        """Each of them tells requests apart."""
+        self.twice(correlation_id="c", second={"correlation_id": "d"})
+        self.assertFalse(self.is_the_same())
+
+    def test_neither(self) -> None:
+        """With nothing to tell them apart by, two requests are two."""
+        self.twice(body=create(mtreqid=""))
+        self.assertFalse(self.is_the_same())
+
+    def test_neither_but_redelivered(self) -> None:
+        """Only what the broker flags is the same."""
+        self.twice(body=create(mtreqid=""), second={"redelivered": True})
+        self.assertTrue(self.is_the_same())
+
+    def test_refusals_of_two_requests_have_two_ids(self) -> None:
+        """Also where nothing tells the requests apart: a CM that drops what it has seen must see both."""
+        for _ in range(3):
+            self.css.take(create(mtreqid=""), reply_to=CM_REPLIES)
+        self.assertEqual(self.errcodes(), ["CONF_EXISTS"] * 2)
+        self.assertEqual(len({each.message_id for each in self.site.letters(CM_REPLIES)}), 2)
+
+
+class Answered(SiteCase):
+    """The answer is kept for ten minutes and repeated."""
+
+    def repeats(self, body: dict[str, Any], **delivery: Any) -> None:
+        """A repetition gets the very same answer, from another instance too, and changes nothing."""
+        (first,) = self.site.letters(CM_REPLIES)
+        for css in (self.css, Instance(self.site, slot=2)):
+            css.take(body, reply_to=CM_REPLIES, **delivery)
+        self.assertEqual(self.site.letters(CM_REPLIES), [first] * 3)
+
+    def test_ack(self) -> None:
+        """While it runs."""
+        self.run_one()
+        self.repeats(create(), message_id="create-0755001", correlation_id="c-0755001")
+
+    def test_ack_after_the_end(self) -> None:
+        """The conference has ended: the answer is the same, and no second one is created."""
+        self.ended(self.run_one())
+        self.repeats(create(), message_id="create-0755001", correlation_id="c-0755001")
+        self.assertEqual(self.site.record("0755001"), {})
+
+    def test_nack_of_a_create_that_failed(self) -> None:
+        """RMS refused."""
+        asked = self.ask()
+        self.css.take({"type": "GET_RES_NACK", "errcode": "X"}, to.RMS_REPLY_QUEUE, correlation_id=asked)
+        self.repeats(create(), message_id="create-0755001", correlation_id="c-0755001")
+        self.assertEqual(len(self.site.letters(RMS)), 1)
+
+    def test_nack_of_a_refused_one(self) -> None:
+        """Even if it would be accepted now."""
+        self.css.take(create(moid="nobody"), message_id="x", reply_to=CM_REPLIES)
+        self.site.domains.current["nobody"] = self.site.domains.seen["nobody"] = "pA"
+        self.repeats(create(moid="nobody"), message_id="x")
+
+    def test_release(self) -> None:
+        """A late repetition does not end the conference that has the number now."""
+        self.run_one()
+        self.site.broker.delete_queue(CM_REPLIES)
+        self.site.declare(CM_REPLIES)
+        self.css.take(release(), message_id="end", reply_to=CM_REPLIES)
+        self.css.take(create(), message_id="again", reply_to="elsewhere")
+        self.repeats(release(), message_id="end")
+        self.assertEqual(self.site.record("0755001")["state"], "creating")
+
+    def test_forgotten(self) -> None:
+        """After ten minutes it is a new request."""
+        self.ended(self.run_one())
+        self.css.tick()
+        self.site.pass_seconds(599, 1)
+        self.assertEqual(len([key for key in self.site.store.dump() if key.startswith("css/req/")]), 1)
+        self.site.pass_seconds(2, 1)
+        self.assertEqual([key for key in self.site.store.dump() if key.startswith("css/req/")], [])
+
+    def test_at_the_notices(self) -> None:
+        """An answer that went where notifications go is repeated there."""
+        self.css.take(create(moid="nobody"), message_id="x")
+        self.css.take(create(moid="nobody"), message_id="x")
+        self.assertEqual(len({each.message_id for each in self.site.letters("meeting.mccntf.q")}), 1)
+        self.assertEqual(len(self.site.letters("meeting.mccntf.q")), 2)
+
+
+class WhileAbnormal(SiteCase):
+    """The own platform is abnormal: answers need no store."""
+
+    def test_without_any_store(self) -> None:
+        """PLATFORM_ABNORMAL to a create and a release, though the store is away."""
+        self.site.set_states(pA="abnormal")
+        self.site.store.fail()
+        self.css.take(create(), message_id="x", reply_to=CM_REPLIES)
+        self.css.take(release(), message_id="y", reply_to=CM_REPLIES)
+        self.assertEqual(self.errcodes(), ["PLATFORM_ABNORMAL"] * 2)
