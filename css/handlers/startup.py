@@ -25,8 +25,10 @@ from css.handlers.watch import PlatformWatch
 from css.ports.bus import Handler, IBus, IConsumer
 from css.ports.store import StoreError
 
+FIRST_RETRY_SECONDS = 0.05
+"""Pause between attempts to reach the own Redis while its link, begun a moment ago, may still be coming up."""
 RETRY_SECONDS = 1.0
-"""Pause between attempts to reach the own Redis."""
+"""For how long that is no news; from then on, pause between attempts."""
 
 
 class Phase(enum.Enum):
@@ -74,6 +76,8 @@ class Startup:
         self._consumers: list[IConsumer] = []
         self._retry: IDelayedCall | None = None
         self._trying = False
+        self._waiting_since: float | None = None
+        self._told = False
         self._stopped = False
         watch.on_round(self._after_round)
         watch.on_platforms(lambda before: self._publish())
@@ -143,14 +147,24 @@ class Startup:
             await self._watch.rooms.catch_up()
             await self._domains.load()
         except StoreError as error:
-            self.log.warn("waiting for the own Redis: {error}", error=str(error))
-            if not self._stopped:
-                self._retry = self._reactor.callLater(RETRY_SECONDS, self._retried)
+            self._wait_for_store(error)
             return
         finally:
             self._trying = False
+        self._waiting_since, self._told = None, False
         if not self._stopped and self._watch.platforms.own_state is PlatformState.NORMAL:
             self._enter(Phase.SERVING)
+
+    def _wait_for_store(self, error: StoreError) -> None:
+        now = self._reactor.seconds()
+        if self._waiting_since is None:
+            self._waiting_since = now
+        is_new = now - self._waiting_since < RETRY_SECONDS
+        if not is_new and not self._told:
+            self._told = True
+            self.log.warn("waiting for the own Redis: {error}", error=str(error))
+        if not self._stopped:
+            self._retry = self._reactor.callLater(FIRST_RETRY_SECONDS if is_new else RETRY_SECONDS, self._retried)
 
     def _retried(self) -> None:
         self._retry = None

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from css.domain.platforms import PlatformState
@@ -254,6 +256,37 @@ class ThingsThatAreAway(_Case):
         self.world.own_redis.recover()
         self.world.settle(2)
         self.assertEqual(self.startup.phase, Phase.SERVING)
+
+    def warnings(self, when: Callable[[], None]) -> list[str]:
+        """What is logged as a warning while something happens."""
+        with capturedLogs() as events:
+            when()
+        return [formatEvent(event) for event in events if event["log_level"] is LogLevel.warn]
+
+    def test_link_that_is_still_coming_up_costs_no_second_and_is_no_news(self) -> None:
+        """A link to Redis begins with the answer of the PMS: the first look is always too early."""
+
+        self.world.connector.database.domain_rows["u"] = DomainRow("u", 0, OWN, "用户域")
+
+        def begin() -> None:
+            self.world.own_redis.fail()
+            self.world.start()
+            self.assertEqual(self.startup.phase, Phase.CONNECTING)
+            self.world.own_redis.recover()
+            self.world.settle(0.25)
+
+        self.assertEqual(self.warnings(begin), [])
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+
+    def test_own_redis_that_is_away_is_told_once(self) -> None:
+        self.world.own_redis.fail()
+
+        def begin() -> None:
+            self.world.start()
+            self.world.settle(10)
+
+        told = [line for line in self.warnings(begin) if "own Redis" in line]
+        self.assertEqual(told, ["waiting for the own Redis: the store is failing"])
 
     def test_own_redis_hangs(self) -> None:
         self.world.own_redis.hang()

@@ -227,8 +227,10 @@ class MemoryBus:
             return
         self._link = None
         self.blocked = False
-        self.log.warn("{name}: link lost: {reason}", name=self.name, reason=reason)
-        if not self._state.stopped:
+        if self._state.stopped:
+            self.log.info("{name}: link closed: {reason}", name=self.name, reason=reason)
+        else:
+            self.log.warn("{name}: link lost: {reason}", name=self.name, reason=reason)
             self._retry = self.broker.reactor.callLater(self._backoff.next_seconds(), self._connect)
         self._state.change(False)
         for consumer in list(self._consumers):

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from css.adapters.memory.bus import MemoryBroker, MemoryBus
@@ -209,6 +210,16 @@ class Verbs(SynchronousTestCase):
         self.turn()
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_is_no_loss(self) -> None:
+        """Who stops a bus in order is not warned that its link is gone; who loses it is."""
+        for end, levels in ((self.bus.drop_link, [LogLevel.warn]), (self.bus.stop, [LogLevel.info])):
+            self.turn(60)
+            with capturedLogs() as events:
+                _ = end()
+                self.turn()
+            told = [event for event in events if "link" in event["log_format"]]
+            self.assertEqual([event["log_level"] for event in told], levels)
 
     def published(self, one: Outgoing) -> Deferred[None]:
         published = self.bus.publish(one)
