@@ -71,5 +71,10 @@ class Lookup:
             one=found.store.platform,
             two=store.platform,
         )
-        if int(loaded.record["epoch"]) > int(found.loaded.record["epoch"]):
+        if _rank(loaded) > _rank(found.loaded):
             found.store, found.loaded = store, loaded
+
+
+def _rank(loaded: Loaded) -> tuple[int, str]:
+    """The higher epoch counts; of equal ones the greater `platformmoid` (contract, section 1)."""
+    return int(loaded.record["epoch"]), loaded.record["platformmoid"]
