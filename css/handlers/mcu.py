@@ -21,6 +21,9 @@ from css.messages.mcu import ConfListNotice, DisconnectNotice, HeartbeatNotice
 from css.ports.bus import Delivery
 from css.ports.store import IConferenceStore, StoreError
 
+CLOCK_TOLERANCE_MS = 100
+"""The store said that a deadline has come; by the clock as it was last measured it may seem a little too early."""
+
 
 class McuAnswers:
     """Takes the answers and notices of MCUs, and the silence of those that do not answer."""
@@ -98,8 +101,9 @@ class McuAnswers:
         """What a conference awaits has not come in time."""
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
-            if c is None or not c.due_ms or now_ms < c.due_ms:
+            if c is None or not c.due_ms or now_ms + CLOCK_TOLERANCE_MS < c.due_ms:
                 return None
+            now_ms = max(now_ms, c.due_ms)
             return DeadlinePassed(now_ms=now_ms, placement=await self._next_host(c, now_ms))
 
         await self._steps.take(store, e164, "overdue", prepare)
