@@ -16,6 +16,7 @@ class Options(usage.Options):
 
     synopsis = "[css options]"
     longdesc = "The conference scheduling server. It needs RabbitMQ and Redis; see etc/css.toml for its configuration."
+    optFlags = [["steps", "s", "Log every step of every conference, and why it is taken."]]  # noqa: RUF012
     optParameters = [["config", "c", None, "The configuration, a TOML file. Required."]]  # noqa: RUF012
 
     def postOptions(self) -> None:
@@ -35,5 +36,7 @@ def makeService(options: Options) -> IService:
 
     from css.service import real_service
 
-    service: IService = real_service(reactor, options["settings"], options["probe"])
-    return service
+    service = real_service(reactor, options["settings"], options["probe"])
+    service.work.steps.says_why = bool(options["steps"])
+    made: IService = service
+    return made

@@ -110,7 +110,7 @@ class Work:
             max(1, round(timers.mcu_penalty_seconds)),
         )
         composer = Composer(own, world.platforms)
-        steps = Steps(_rules(settings), self.clocks, composer, self.outbox, self.tally, world.probe)
+        self.steps = steps = Steps(_rules(settings), self.clocks, composer, self.outbox, self.tally, world.probe)
         steps.on_failure = placing.penalise
         lookup = Lookup(own, world.stores, self.tally)
         answers = Answers(self.clocks, self.outbox, post, self.tally, world.probe)

@@ -97,6 +97,8 @@ class Steps:
         self._hints: OrderedDict[tuple[str, str], Known] = OrderedDict()
         self.on_failure: Callable[[str], None] = lambda ip: None
         """Called with a host that has just failed a request."""
+        self.says_why = False
+        """Whether each step is logged with its reason. It costs more than the step's own thinking."""
 
     async def take(
         self, store: IConferenceStore, e164: str, name: str, prepare: Prepare, request: RequestWrite | None = None
@@ -220,7 +222,8 @@ class Steps:
         self._remember(store, e164, prepared)
         decision = prepared.decision
         self._tally.count(f"step_{name}")
-        self.log.debug("{e164}: {because}", e164=e164, because=decision.because)
+        if self.says_why:
+            self.log.debug("{e164}: {because}", e164=e164, because=decision.because)
         if decision.penalise:
             self.on_failure(decision.penalise)
         await self._outbox.carry_out(store, e164, prepared.composed.parcels, prepared.mark, result.waiting)

@@ -1,0 +1,42 @@
+"""The command line of `twistd css`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from css.service import CssService
+from css.tap import Options, makeService
+
+CONFIG = '[platform]\nmoid = "platform-a"\n[amqp]\nurl = "amqp://127.0.0.1/vhost"\n'
+
+
+class CommandLineTests(SynchronousTestCase):
+    """Options to a service."""
+
+    def service(self, *options: str) -> CssService:
+        """What `twistd css` with these options would run; it is not started."""
+        path = Path(self.mktemp())
+        path.write_text(CONFIG)
+        parsed = Options()
+        parsed.parseOptions([*options, "--config", str(path)])
+        return cast("CssService", makeService(parsed))
+
+    def test_service(self) -> None:
+        self.assertFalse(self.service().work.steps.says_why)
+
+    def test_steps_are_logged_if_asked_for(self) -> None:
+        self.assertTrue(self.service("--steps").work.steps.says_why)
+
+    def test_no_configuration(self) -> None:
+        error = self.assertRaises(usage.UsageError, Options().parseOptions, [])
+        self.assertIn("--config FILE is missing", str(error))
+
+    def test_bad_configuration(self) -> None:
+        path = Path(self.mktemp())
+        path.write_text('[platform]\nmoid = ""\n')
+        error = self.assertRaises(usage.UsageError, Options().parseOptions, ["--config", str(path)])
+        self.assertIn("moid", str(error))
