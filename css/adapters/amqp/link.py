@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from txamqp.client import Closed
 
 from css.adapters.amqp.address import AmqpAddress
+from css.adapters.amqp.declare import Refused
 from css.adapters.amqp.delegate import LinkDelegate
 from css.adapters.amqp.framing import FRAME_OVERHEAD, FrameProtocol
 from css.ports.bus import Unroutable
@@ -207,6 +208,8 @@ class Link(FrameProtocol):
             self.give_up(self.failure or "the broker refused a request")
         except TimeoutError:
             self.give_up(f"the broker did not answer in {self._answer_seconds} seconds")
+        except Refused as error:
+            self.give_up(str(error))
         except Exception as error:
             self.log.failure("{name}: setting up failed", name=self.name)
             self.give_up(str(error))
