@@ -16,6 +16,7 @@ class StoreClocks:
     def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._offsets_ms: dict[str, int] = {}
+        self._last_ms = 0
 
     def local_ms(self) -> int:
         """This machine's clock, milliseconds since the epoch."""
@@ -23,11 +24,11 @@ class StoreClocks:
 
     def now_ms(self, platform: str) -> int:
         """The clock of a platform's store, milliseconds since the epoch."""
-        return self.local_ms() + self._offsets_ms.get(platform, 0)
+        return self.local_ms() + self._offsets_ms.get(platform, self._last_ms)
 
     async def refresh(self, store: IConferenceStore) -> None:
         """Measure a store's clock; half of the round trip is taken off. Fails with `StoreError`."""
         asked_ms = self.local_ms()
         store_ms = await store.now_ms()
         answered_ms = self.local_ms()
-        self._offsets_ms[store.platform] = store_ms - (asked_ms + answered_ms) // 2
+        self._last_ms = self._offsets_ms[store.platform] = store_ms - (asked_ms + answered_ms) // 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -58,13 +59,15 @@ class NumberLocks:
     """One step at a time for each conference, within this instance; across instances the record's version decides."""
 
     def __init__(self) -> None:
-        self._queues: dict[str, list[Deferred[None]]] = {}
+        self._queues: dict[str, deque[Deferred[None]]] = {}
+        self._turns: deque[Deferred[None]] = deque()
+        self._handing_over = False
 
     async def run(self, e164: str, work: Callable[[], Awaitable[T]]) -> T:
         """Run `work` when every earlier one of the number has ended."""
         queue = self._queues.get(e164)
         if queue is None:
-            self._queues[e164] = []
+            self._queues[e164] = deque()
         else:
             turn: Deferred[None] = Deferred()
             queue.append(turn)
@@ -76,7 +79,15 @@ class NumberLocks:
 
     def _release(self, e164: str) -> None:
         queue = self._queues[e164]
-        if queue:
-            queue.pop(0).callback(None)
-        else:
+        if not queue:
             del self._queues[e164]
+            return
+        self._turns.append(queue.popleft())
+        if self._handing_over:
+            return  # a release further down the stack goes on with it: steps that never wait must not pile up there
+        self._handing_over = True
+        try:
+            while self._turns:
+                self._turns.popleft().callback(None)
+        finally:
+            self._handing_over = False
