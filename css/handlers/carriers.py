@@ -85,27 +85,30 @@ class RowWriter:
             self._note_down(error)
             return False
         except SqlRefused as error:
-            await self._apply_one_by_one(database, batch, error)
-        else:
-            self._probe("rows", "after_commit")
-            self._done(batch)
+            return await self._apply_one_by_one(database, batch, error)
+        self._probe("rows", "after_commit")
+        self._done(batch)
         self._note_up()
         return True
 
     async def _apply_one_by_one(
         self, database: IConferenceDatabase, batch: list[_Waiting], refusal: SqlRefused
-    ) -> None:
-        """One row of the batch is refused for ever: find it, report it, apply the others."""
+    ) -> bool:
+        """One row of the batch is refused for ever: find it, report it, apply the others. False: SQL went away."""
         for each in batch:
             try:
                 await database.apply(each.parcel.rows)
             except SqlRefused as error:
                 self._tally.count("rows_refused")
                 self.log.error("{e164}: ALERT: its row is refused: {error}", e164=each.e164, error=str(error))
+                self._outbox.mark_done(each.store, each.e164, SQL_LANE, each.mark)
             except SqlError as error:
                 self._note_down(error)
-                return
-            self._done([each])
+                return False
+            else:
+                self._done([each])
+        self._note_up()
+        return True
 
     def _done(self, batch: list[_Waiting]) -> None:
         for each in batch:
