@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from css.ports.store import Booking, McuSeen, StoreError
-from tests.contracts.store import StoreFixture, together
+from tests.contracts.storecase import StoreFixture, together
 
 HOSTS = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
 LEASE = 60_000

@@ -163,7 +163,7 @@ class Link:
     async def _watch(self, protocol: StoreProtocol) -> None:
         """Notice a server that hangs while nobody asks it anything, and one that is no longer the master."""
         await self._advise(protocol)
-        while True:
+        while not protocol.reason:
             await deferLater(self._reactor, self.settings.check_seconds)
             await self._check(protocol)
 

@@ -16,6 +16,9 @@ from css.adapters.redis.protocol import StoreProtocol
 from css.adapters.redis.settings import RedisSettings, SentinelSettings
 from css.ports.store import StoreError
 
+_ATTEMPT_SECONDS = 0.1
+"""Between the addresses of one name. Twisted also waits so long before it reports that the last of them failed."""
+
 _PEM_END = b"-----END CERTIFICATE-----"
 
 
@@ -72,6 +75,7 @@ class Locator:
             host,
             port,
             timeout=self._settings.connect_timeout_seconds,
+            attemptDelay=_ATTEMPT_SECONDS,
         )
         if self._trust is not None:
             endpoint = wrapClientTLS(optionsForClientTLS(host, trustRoot=self._trust), endpoint)

@@ -55,7 +55,7 @@ class RedisFixture(TestCase):
     def settings(self) -> RedisSettings:
         raise NotImplementedError
 
-    async def setUp(self) -> None:
+    async def setUp(self) -> None:  # type: ignore[override]
         settings = self.settings()
         self.store = await self.connected(settings)
         self.other = await self.connected(settings)

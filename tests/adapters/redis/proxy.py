@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTCP
 from twisted.protocols import portforward
 
 
 class _ToServer(portforward.ProxyClient):
     def dataReceived(self, data: bytes) -> None:
-        proxy: Proxy = self.peer.factory
+        proxy = cast(Any, self.peer).factory
         if not proxy.mute:
             portforward.ProxyClient.dataReceived(self, data)
 
@@ -24,27 +23,29 @@ class _ToServerFactory(portforward.ProxyClientFactory):
 class _FromClient(portforward.ProxyServer):
     clientProtocolFactory = _ToServerFactory  # noqa: N815 - Twisted's name
 
+    factory: Any
+
     def connectionMade(self) -> None:
         self.factory.accepted += 1
         portforward.ProxyServer.connectionMade(self)
 
     def dataReceived(self, data: bytes) -> None:
-        proxy: Proxy = self.factory
+        proxy = self.factory
         proxy.heard += data
         portforward.ProxyServer.dataReceived(self, data)
         for word in list(proxy.cut_at):
             if word in data:
                 proxy.cut_at.remove(word)
-                self.transport.abortConnection()
+                cast(Any, self.transport).abortConnection()
 
 
-class Proxy(portforward.ProxyFactory):  # type: ignore[misc]
+class Proxy(portforward.ProxyFactory):
     """Verbs: `cut_at` holds words at which the client's connection is cut once each, `mute` swallows all replies."""
 
     protocol = _FromClient
     noisy = False
 
-    def __init__(self, reactor: IReactorTCP, target: tuple[str, int]) -> None:
+    def __init__(self, reactor: Any, target: tuple[str, int]) -> None:
         portforward.ProxyFactory.__init__(self, *target)
         self.cut_at: list[bytes] = []
         self.mute = False

@@ -41,7 +41,7 @@ async def until_available(link: Link, wanted: bool = True) -> None:
         await wait(0.01)
 
 
-class _Faults(TestCase):
+class Faults(TestCase):
     timeout = 30
 
     def private(self) -> RedisServer:
@@ -67,14 +67,23 @@ class _Faults(TestCase):
         for word in words:
             self.assertIn(word, str(caught.exception))
 
+    async def reason(self, store: RedisStore) -> str:
+        """Why the store is away, by its own word; empty if it is not."""
+        try:
+            await store.now_ms()
+        except StoreError as error:
+            return str(error)
+        return ""
+
     def logged(self) -> list[LogEvent]:
         events: list[LogEvent] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        observer: Any = events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         return events
 
 
-class ServerFaults(_Faults):
+class ServerFaults(Faults):
     """The server dies, hangs, refuses."""
 
     async def test_killed_and_restarted_server_keeps_what_it_acknowledged(self) -> None:
@@ -186,7 +195,7 @@ class ServerFaults(_Faults):
         self.assertEqual(warned, ["appendonly", "maxmemory-policy"])
 
 
-class LinkFaults(_Faults):
+class LinkFaults(Faults):
     """The way to the server breaks, by a proxy."""
 
     def proxied(self, server: RedisServer) -> Proxy:
@@ -265,9 +274,9 @@ class LinkFaults(_Faults):
         server = self.private()
         store = connect(REACTOR, quick(server.address), "A")
         changes: list[bool] = []
-        store.on_state_change(lambda available: 1 / 0 if available else None)  # type: ignore[arg-type,return-value]
+        store.on_state_change(lambda available: 1 / 0 if available else None)  # type: ignore[arg-type]
         store.on_state_change(changes.append)
-        store.on_state_change(lambda available: store.stop() if available else None)  # type: ignore[arg-type,return-value]
+        store.on_state_change(lambda available: store.stop() if available else None)  # type: ignore[arg-type]
         store.start()
         while changes != [True, False]:
             await wait(0.01)

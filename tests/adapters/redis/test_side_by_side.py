@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -66,6 +67,7 @@ PARTS = st.fixed_dictionaries(
             tuple
         ),
         "outbox": st.lists(OUTBOX, max_size=3).map(tuple),
+        "cleared": st.lists(st.tuples(st.sampled_from(["A", "B"]), NAMES, MARKS), max_size=3).map(tuple),
     },
 )
 
@@ -196,7 +198,7 @@ class SideBySide(RuleBasedStateMachine):
         for key, value in ours.items():
             assert _alike(value, theirs[key]), (key, value, theirs[key])
             left = self.memory.server.keyspace.ttl_ms(key)
-            theirs_left = self._redis(lambda key=key: self.store.link.command("PTTL", key))
+            theirs_left = self._redis(functools.partial(self.store.link.command, "PTTL", key))
             assert abs((-1 if left is None else left) - theirs_left) < CLOCK_TOLERANCE_MS, (key, left, theirs_left)
 
     def _both(self, action: Callable[[Any], Awaitable[Any]]) -> None:
@@ -238,10 +240,10 @@ def _alike(ours: Any, theirs: Any) -> bool:
     if isinstance(ours, dict) and ours.keys() == theirs.keys():
         return all(_alike(value, theirs[key]) for key, value in ours.items())
     if isinstance(ours, int):
-        return abs(ours - theirs) < CLOCK_TOLERANCE_MS
+        return bool(abs(ours - theirs) < CLOCK_TOLERANCE_MS)
     if isinstance(ours, str) and " css" in ours:  # a slot's lease and owner
         mine, other = ours.split(" ", 1), theirs.split(" ", 1)
-        return mine[1] == other[1] and abs(int(mine[0]) - int(other[0])) < CLOCK_TOLERANCE_MS
+        return bool(mine[1] == other[1] and abs(int(mine[0]) - int(other[0])) < CLOCK_TOLERANCE_MS)
     return bool(ours == theirs)
 
 
