@@ -1,0 +1,176 @@
+"""Licences: asked for, verified, kept; a bad one is refused and the last good one stays (seed 4.2 to 4.4)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from cryptography.fernet import Fernet
+from twisted.internet.defer import Deferred
+
+from css.adapters.crypto.fernet import FernetCipher, NoCipher
+from css.handlers import addresses as to
+from css.handlers.dispatch import Dispatcher
+from css.handlers.licences import Licences
+from css.ports.bus import Binding, NotConnected, Queue, Topology, TryLater
+from css.ports.licence import ILicenceCipher
+from tests.handlers.site import SiteCase, create
+
+OLD_KEY, KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+BMC = "BMC.REQ.Q"
+
+
+class LicenceCase(SiteCase):
+    """The family beside the others."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.site._peers.declare(Topology(queues=(Queue(BMC),), bindings=(Binding(BMC, *to.TO_BMC),)))
+        self.site.clock.advance(0)
+        self.use(FernetCipher([KEY, OLD_KEY]))
+
+    def use(self, cipher: ILicenceCipher, session: str = "s1") -> None:
+        """Begin anew with a cipher."""
+        site = self.site
+        self.licences = Licences(
+            "pA",
+            lambda: site.platforms,
+            site.stores,
+            site.domains.platform_of,
+            self.css.bus,
+            cipher,
+            self.css.tally,
+            session,
+        )
+        self.css.dispatcher = Dispatcher(
+            self.css.bus, self.licences.routes, self.css.tally, self.css.liveness.notice, self.css.probe
+        )
+
+    def token(self, key: str = KEY, **numbers: int) -> str:
+        """A licence as the BMC seals it."""
+        return Fernet(key).encrypt(json.dumps(numbers).encode()).decode()
+
+    def receive(self, token: str, moid: str = "pA", **delivery: Any) -> Deferred[None]:
+        """The BMC sends a licence."""
+        return self.css.begin({"type": "LICENSE_NTF", "moid": moid, "license": token}, to.BMC_QUEUE, **delivery)
+
+    def stored(self, moid: str = "pA", platform: str = "pA") -> dict[str, str]:
+        """`domain/<moid>/license` in a platform's Redis."""
+        store = {"pA": self.site.store, "pB": self.site.other}[platform]
+        fields: dict[str, str] = store.dump().get(f"domain/{moid}/license", {})
+        return fields
+
+
+class Received(LicenceCase):
+    """What the BMC sends."""
+
+    def test_stored(self) -> None:
+        """Each platform's in its own Redis, each user domain's in its platform's."""
+        token = self.token(smallconfnum=3, largeconfnum=0)
+        self.successResultOf(self.receive(token))
+        self.assertEqual(self.stored(), {"license": token, "smallconfnum": "3", "largeconfnum": "0"})
+        self.successResultOf(self.receive(token, "pB"))
+        self.assertEqual(self.stored("pB", "pB")["smallconfnum"], "3")
+        self.successResultOf(self.receive(token, "uB"))
+        self.assertEqual(self.stored("uB", "pB")["smallconfnum"], "3")
+        self.assertEqual(self.css.tally["licences_stored"], 3)
+
+    def test_replaced(self) -> None:
+        """A number that the next one lacks is no limit any more."""
+        self.successResultOf(self.receive(self.token(smallconfnum=3)))
+        token = self.token(largeconfnum=1)
+        self.successResultOf(self.receive(token))
+        self.assertEqual(self.stored(), {"license": token, "largeconfnum": "1"})
+
+    def test_refused(self) -> None:
+        """Another key, a changed token, no token, no licence in it, a negative number: the last good one stays."""
+        good = self.token(smallconfnum=3)
+        self.successResultOf(self.receive(good))
+        bad = [
+            self.token(key=Fernet.generate_key().decode(), smallconfnum=9),
+            good[:-4] + ("AAAA" if good[-4:] != "AAAA" else "BBBB"),
+            "x",
+            "会",
+            Fernet(KEY).encrypt(b"[1]").decode(),
+            Fernet(KEY).encrypt(b"no json").decode(),
+            self.token(smallconfnum=-1),
+        ]
+        for token in bad:
+            self.successResultOf(self.receive(token))
+            self.assertEqual(self.stored(), {"license": good, "smallconfnum": "3"})
+        self.assertEqual(self.css.tally["licences_refused"], len(bad))
+
+    def test_first_one_refused(self) -> None:
+        """It is not known then, and is asked for again."""
+        self.successResultOf(self.receive("x"))
+        self.assertFalse(self.licences.complete)
+        self.css.run(self.licences.ask())
+        self.assertIn({"type": "GET_LICENSE_REQ", "moid": "pA"}, self.site.bodies(BMC))
+
+    def test_two_keys(self) -> None:
+        """While keys are changed both are good."""
+        for key in (OLD_KEY, KEY):
+            token = self.token(key=key, smallconfnum=1)
+            self.successResultOf(self.receive(token))
+            self.assertEqual(self.stored()["license"], token)
+
+    def test_without_a_key(self) -> None:
+        """Nothing is taken."""
+        self.use(NoCipher())
+        self.successResultOf(self.receive(self.token(smallconfnum=9)))
+        self.assertEqual(self.stored(), {"license": "x"})
+
+    def test_not_ours(self) -> None:
+        """A platform that this one does not back up, and its user domains: ignored and counted."""
+        for moid in ("pC", "uC", "nobody"):
+            self.successResultOf(self.receive(self.token(), moid))
+        self.assertEqual(self.css.tally["licences_ignored"], 3)
+
+    def test_store_away(self) -> None:
+        """Given back, not lost."""
+        token = self.token(smallconfnum=3)
+        self.site.store.fail()
+        self.failureResultOf(self.receive(token), TryLater)
+        self.site.store.recover()
+        self.successResultOf(self.receive(token, redelivered=True))
+        self.assertEqual(self.stored()["license"], token)
+
+    def test_it_limits(self) -> None:
+        """A create is counted against it."""
+        self.successResultOf(self.receive(self.token(smallconfnum=0)))
+        self.css.dispatcher = Dispatcher(
+            self.css.bus, self.css.creating.routes, self.css.tally, self.css.liveness.notice, self.css.probe
+        )
+        self.css.take(create(), message_id="x", reply_to="cm.reply.q")
+        self.assertEqual(self.errcodes(), ["LICENSE_LIMIT"])
+
+
+class Asked(LicenceCase):
+    """What CSS asks the BMC."""
+
+    def test_until_known(self) -> None:
+        """Of the own and every possible platform, each time with an id of its own; then no more."""
+        for _ in range(2):
+            self.css.run(self.licences.ask())
+        self.assertEqual([body["moid"] for body in self.site.bodies(BMC)], ["pA", "pB"] * 2)
+        letters = self.site.letters(BMC)
+        self.assertEqual(len({letter.message_id for letter in letters}), 4)
+        self.assertEqual({letter.reply_to for letter in letters}, {to.BMC_QUEUE})
+        for moid in ("pA", "pB"):
+            self.assertFalse(self.licences.complete)
+            self.successResultOf(self.receive(self.token(), moid))
+        self.assertTrue(self.licences.complete)
+        self.css.run(self.licences.ask())
+        self.assertEqual(len(self.site.bodies(BMC)), 4)
+
+    def test_other_run_other_ids(self) -> None:
+        """The BMC must not take a question of another run for a repetition."""
+        self.css.run(self.licences.ask())
+        self.use(FernetCipher([KEY]), "s2")
+        self.css.run(self.licences.ask())
+        self.assertEqual(len({letter.message_id for letter in self.site.letters(BMC)}), 4)
+
+    def test_broker_away(self) -> None:
+        """Fails; the ticker tries again."""
+        self.site.broker.stop()
+        self.failureResultOf(Deferred.fromCoroutine(self.licences.ask()), NotConnected)
