@@ -35,6 +35,10 @@ class BookingCheck:
 
     async def tick(self) -> None:
         """Look at the bookings whose lease has run out. Fails with `StoreError`."""
+        while await self._look() == PAGE:
+            pass
+
+    async def _look(self) -> int:
         bookings = await self._state().claim_bookings(self._lease_ms, PAGE)
         settled: list[tuple[str, str]] = []
         stale: list[tuple[str, str]] = []
@@ -47,9 +51,10 @@ class BookingCheck:
         if stale:
             self._tally.count("bookings_dropped", len(stale))
             await self._state().unbook(stale)
+        return len(bookings)
 
     async def _is_held(self, ip: str, token: str) -> bool | None:
-        """Whether a record names the placement there; None: its store does not answer."""
+        """Whether a record names the placement there; None: nobody can tell now."""
         placement = parse_placement(token)
         if placement is None:
             return False
@@ -63,5 +68,9 @@ class BookingCheck:
             return None
         if not loaded.record:
             return False
-        c = from_fields(e164, loaded.record, loaded.conf)
+        try:
+            c = from_fields(e164, loaded.record, loaded.conf)
+        except ValueError as error:
+            self.log.error("{e164}: ALERT: {error}", e164=e164, error=str(error))
+            return None
         return c.ip == ip and c.epoch == epoch

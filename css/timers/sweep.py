@@ -65,12 +65,22 @@ class OutboxSweep:
             raise failed
 
     async def _sweep(self, store: IConferenceStore, lane: str) -> None:
+        while await self._sweep_page(store, lane):
+            pass
+
+    async def _sweep_page(self, store: IConferenceStore, lane: str) -> bool:
+        """Carry one page out. @return: whether another may follow at once: there is more, and this one has gone."""
         batches = await store.take_outbox(self._own, lane, lease_of(lane, self._lease_ms), PAGE)
+        gone = True
         for batch in batches:
             self._probe("sweep", "before_publish")
             for mark, data in batch.entries:
-                if not await self._again(store, lane, batch, mark, data) and lane != ASK_LANE:
-                    break  # what comes later may not overtake it
+                if not await self._again(store, lane, batch, mark, data):
+                    gone = False
+                    if lane != ASK_LANE:
+                        break  # what comes later may not overtake it
+        # Rows and places only join a queue here, which is bounded: one page a round.
+        return gone and len(batches) == PAGE and lane not in (SQL_LANE, LOAD_LANE)
 
     async def _again(self, store: IConferenceStore, lane: str, batch: OutboxBatch, mark: str, data: bytes) -> bool:
         """Carry one entry out; whether the number's next one may follow."""

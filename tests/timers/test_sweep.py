@@ -1,0 +1,148 @@
+"""The sweep carries out what a dead instance, or a broker that was away, left behind."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from css.handlers.letters import OWN_LANE, Kind, Letter, pack, peer_lane
+from css.ports.bus import Outgoing, Queue, Topology
+from css.ports.store import Commit, IConferenceStore, OutboxEntry, StoreError
+from css.timers import sweep
+from tests.handlers.site import CM_REPLIES, NOW, SiteCase, token
+
+NOW_MS = NOW * 1000
+
+
+class Sweep(SiteCase):
+    """Entries as instances leave them."""
+
+    def leave(self, lane: str, mark: str, data: bytes, e164: str = "1", store: IConferenceStore | None = None) -> None:
+        """An entry that is due at once."""
+        entry = OutboxEntry("pA", lane, mark, data, NOW_MS)
+        self.css.run((store or self.site.store).commit(Commit(e164=e164, touch_record=False, outbox=(entry,))))
+
+    def letter(self, name: str, queue: str = CM_REPLIES, kind: Kind = Kind.REPLY) -> Letter:
+        """A letter with a telling id."""
+        return Letter(kind, NOW_MS, Outgoing("", queue, b"{}", name))
+
+    def sweep(self, seconds: float = 0) -> None:
+        """One round, and its clearing."""
+        self.site.pass_seconds(seconds)
+        self.css.run(self.css.sweep.tick())
+        self.css.tick()
+
+    def ids(self, queue: str = CM_REPLIES) -> list[str]:
+        """Ids of what is in a queue."""
+        return [letter.message_id for letter in self.site.letters(queue)]
+
+    def test_all_stores_and_lanes(self) -> None:
+        """Published with the ids they were written with, and forgotten."""
+        self.leave(OWN_LANE, "1.1", pack([self.letter("a"), self.letter("b")]))
+        self.leave("to/x", "1.1", pack([self.letter("c")]), store=self.site.other)
+        self.sweep()
+        self.assertEqual(sorted(self.ids()), ["a", "b", "c"])
+        self.assertEqual((self.site.outbox(), self.site.outbox(self.site.other)), ({}, {}))
+
+    def test_other_platforms(self) -> None:
+        """Through that platform's broker; not those that another platform's instances must carry out."""
+        self.leave(peer_lane("pB"), "1.1", pack([self.letter("a", "there")]))
+        peers = self.site.connected_bus(self.site.other_broker)
+        peers.declare(Topology(queues=(Queue("there"),)))
+        self.site.clock.advance(0)
+        entry = OutboxEntry("pB", OWN_LANE, "1.1", pack([self.letter("z")]), NOW_MS)
+        self.css.run(self.site.store.commit(Commit(e164="1", touch_record=False, outbox=(entry,))))
+        self.sweep()
+        self.assertEqual([each.message_id for each in self.site.other_broker.messages("there")], ["a"])
+        self.assertEqual(self.ids(), [])
+
+    def test_order(self) -> None:
+        """By epoch and version, as numbers."""
+        for mark in ("10.1", "9.10", "9.9"):
+            self.leave(OWN_LANE, mark, pack([self.letter(mark)]))
+        self.sweep()
+        self.assertEqual(self.ids(), ["9.9", "9.10", "10.1"])
+
+    def test_nothing_overtakes(self) -> None:
+        """What can't be sent holds back the later ones of its number and lane, and no others."""
+        lane = "to/x"
+        self.leave(lane, "1.1", pack([self.letter("first", "gone", Kind.NOTICE)]))
+        self.leave(lane, "1.2", pack([self.letter("second")]))
+        self.leave(lane, "1.1", pack([self.letter("other")]), e164="2")
+        self.sweep()
+        self.assertEqual(self.ids(), ["other"])
+        self.site.declare("gone")
+        self.sweep(10.1)
+        self.assertEqual((self.ids("gone"), self.ids()), (["first"], ["other", "second"]))
+
+    def test_requests_need_no_order(self) -> None:
+        """One that can't be sent holds nothing back."""
+        ask = self.letter("first", "gone", Kind.RESOURCE_REQUEST)
+        self.leave("ask", "1.1", pack([ask]))
+        self.leave("ask", "1.2", pack([self.letter("second")]))
+        self.sweep()
+        self.assertEqual(self.ids(), ["second"])
+
+    def test_part_of_an_entry(self) -> None:
+        """Only the rest is tried again."""
+        self.leave("to/x", "1.1", pack([self.letter("a"), self.letter("b", "gone", Kind.NOTICE)]))
+        self.sweep()
+        self.site.declare("gone")
+        self.sweep(10.1)
+        self.assertEqual((self.ids(), self.ids("gone")), (["a"], ["b"]))
+        self.assertEqual(self.site.outbox(), {})
+
+    def test_undecodable(self) -> None:
+        """Reported and dropped; what comes after it is carried out. In every kind of lane."""
+        for lane in (OWN_LANE, "sql", "load"):
+            self.leave(lane, "1.1", b"\xc1 nonsense")
+        self.leave(OWN_LANE, "1.2", pack([self.letter("a")]))
+        self.sweep()
+        self.assertEqual(self.ids(), ["a"])
+        self.sweep()
+        self.assertEqual(self.site.outbox(), {})
+
+    def test_broker_away(self) -> None:
+        """Tried once a lease, kept until it is back."""
+        self.leave(OWN_LANE, "1.1", pack([self.letter("a")]))
+        self.site.broker.stop()
+        self.sweep()
+        self.site.broker.start()
+        self.site.pass_seconds(5)
+        self.sweep()
+        self.assertEqual(self.ids(), [])
+        self.sweep(5.1)
+        self.assertEqual(self.ids(), ["a"])
+
+    def test_store_away(self) -> None:
+        """The others are swept; the failure is told."""
+        self.leave(OWN_LANE, "1.1", pack([self.letter("a")]))
+        self.site.other.fail()
+        self.failureResultOf(self.begin(), StoreError)
+        self.assertEqual(self.ids(), ["a"])
+
+    def begin(self) -> Deferred[None]:
+        """Begin a round."""
+        work = Deferred.fromCoroutine(self.css.sweep.tick())
+        self.site.clock.advance(0)
+        return work
+
+    def test_many(self) -> None:
+        """A backlog of more than a page goes in one round, while it goes at all."""
+        self.patch(sweep, "PAGE", 3)
+        for number in range(8):
+            self.leave(OWN_LANE, "1.1", pack([self.letter(str(number))]), e164=str(number))
+        self.site.broker.stop()
+        self.sweep()
+        self.assertEqual(self.css.tally["swept_own"], 3)
+        self.site.broker.start()
+        self.sweep(10.1)
+        self.assertEqual(len(set(self.ids())), 8)
+        self.assertEqual(self.site.outbox(), {})
+
+    def test_host_without_a_queue(self) -> None:
+        """Found only by the sweep: its silence all the same, so the next host is asked."""
+        request = self.give(self.ask(), "10.0.0.1", "10.0.0.2")
+        letter = Letter(Kind.MCU_REQUEST, NOW_MS, Outgoing("", "gone", b"{}", "x"), token(request), NOW_MS + 5_000)
+        self.leave("ask", f"{request['epoch']}.2", pack([letter]), "0755001")
+        self.sweep(1)
+        self.assertEqual(len(self.asked("0755001")), 2)
