@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import Certificate, optionsForClientTLS, platformTrust, trustRootFromCertificates
@@ -81,7 +82,10 @@ class Locator:
             endpoint = wrapClientTLS(optionsForClientTLS(host, trustRoot=self._trust), endpoint)
         factory = Factory.forProtocol(self._protocol)
         factory.noisy = False
-        protocol: StoreProtocol = await endpoint.connect(factory)
+        try:
+            protocol: StoreProtocol = await endpoint.connect(factory)
+        except ConnectingCancelledError:  # which is no CancelledError, and would pass for a server that is away
+            raise CancelledError from None
         return protocol
 
     def _protocol(self) -> StoreProtocol:

@@ -11,6 +11,7 @@ from css.adapters.redis.settings import RedisSettings, SentinelSettings
 from css.adapters.redis.store import RedisStore
 from css.ports.store import StoreError
 from tests.adapters.redis.fixture import REACTOR, wait
+from tests.adapters.redis.proxy import Proxy
 from tests.adapters.redis.sentinel import MASTER, SentinelServer, is_replica
 from tests.adapters.redis.test_faults import Faults, commit, quick, until_available
 from tests.servers import RedisServer
@@ -89,6 +90,15 @@ class SentinelTests(Faults):
             self.assertFalse(store.available)
         await deferToThread(sentinel.ask, "SENTINEL", "MONITOR", "other", master.host, str(master.port), "1")
         await until_available(unknown.link)
+
+    async def test_stop_while_sentinels_are_asked_asks_no_more(self) -> None:
+        listening = Proxy(REACTOR, NOBODY)
+        self.addCleanup(listening.stop)
+        store = self.started(self.addresses(("192.0.2.1", 26379), listening.address))
+        await wait(0.05)  # the first one does not answer at all
+        await store.stop()
+        await wait(0.1)
+        self.assertEqual(listening.accepted, 0)
 
     async def test_replica_named_by_a_sentinel_is_refused(self) -> None:
         _, replica, _ = await self.group()
