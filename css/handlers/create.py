@@ -117,9 +117,12 @@ class Creating:
             result = await self._steps.start(store, e164, "create", decision, now_ms, extras)
             if result.outcome is Outcome.GUARD:
                 await self._domains.refresh()
-                if await self._domains.platform_of(request.moid) != source:
+                now_in = await self._domains.platform_of(request.moid)
+                if now_in is None:
                     await self._refuse(store, request, requester, certain, ErrCode.UNKNOWN_DOMAIN)
                     return
+                if now_in != source:
+                    raise StoreError(f"create of {e164}: its domain has just moved to another platform")
             elif result.outcome is Outcome.OLD_EPOCH:
                 above = int(result.loaded.tombstone["epoch"]) if result.loaded else 0
             else:

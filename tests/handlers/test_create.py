@@ -256,6 +256,15 @@ class Directory(SiteCase):
         self.assertEqual(self.errcodes(), ["UNKNOWN_DOMAIN"])
         self.assertEqual(self.site.record("0755001"), {})
 
+    def test_moved(self) -> None:
+        """The domain belongs to another platform now: given back, and created there."""
+        self.change("1", uA="pB")
+        asking = {"message_id": "x", "reply_to": CM_REPLIES}
+        self.failureResultOf(self.css.begin(create(), **asking), TryLater)
+        self.css.take(create(), **asking, redelivered=True)
+        self.assertEqual(self.answers(), [])
+        self.assertEqual(self.site.record("0755001", self.site.other)["srcplatformmoid"], "pB")
+
     def test_never_the_same(self) -> None:
         """A directory that can't be read twice alike gives the delivery back instead of turning for ever."""
         self.change("1", uA="pA")
