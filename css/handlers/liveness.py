@@ -71,10 +71,12 @@ class Liveness:
         if not self._seen:
             return
         seen, self._seen = self._seen, {}
+        for key, each in seen.items():
+            self._written_ms[key] = each.time_ms
         try:
             await self._state().note_seen(list(seen.values()))
         except StoreError:
-            self._seen = seen | self._seen
+            # Those that have disconnected meanwhile are no longer noted as written, nor to be written.
+            still = {key: each for key, each in seen.items() if self._written_ms.pop(key, None) is not None}
+            self._seen = still | self._seen
             raise
-        for key, each in seen.items():
-            self._written_ms[key] = each.time_ms

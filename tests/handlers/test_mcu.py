@@ -303,3 +303,32 @@ class SignsOfLife(SiteCase):
         self.site.store.recover()
         self.flush()
         self.assertIn("css/mcu/10.0.0.1", self.site.store.dump())
+
+    def disconnect_during_a_flush(self) -> Deferred[None]:
+        """The link layer loses the process while what was heard of it is being written. @return: the flush."""
+        self.heartbeat()
+        self.site.store.hang()
+        flush = Deferred.fromCoroutine(self.css.liveness.flush())
+        gone = self.css.begin({"type": "MCU_MAU_DISCONNECT_NTF", "ip": "10.0.0.1", "pid": "11"}, to.MCU_QUEUE)
+        _ = gone.addErrback(lambda failure: failure.trap(TryLater))
+        return flush
+
+    def test_back_right_after_a_disconnect(self) -> None:
+        """Its next sign of life is written at once, although one was written a moment ago."""
+        flush = self.disconnect_during_a_flush()
+        self.site.store.recover()
+        self.successResultOf(flush)
+        self.assertEqual(self.chosen("1", "10.0.0.1"), "NO_RESOURCE")
+        self.heartbeat()
+        self.flush()
+        self.assertEqual(self.chosen("2", "10.0.0.1"), "10.0.0.1")
+
+    def test_disconnected_during_a_flush_that_fails(self) -> None:
+        """What is written later does not bring the process back."""
+        flush = self.disconnect_during_a_flush()
+        self.site.pass_seconds(2.1)
+        self.failureResultOf(flush, StoreError)
+        self.site.store.recover()
+        self.css.take({"type": "MCU_MAU_DISCONNECT_NTF", "ip": "10.0.0.1", "pid": "11"}, to.MCU_QUEUE)
+        self.flush()
+        self.assertEqual(self.chosen("1", "10.0.0.1"), "NO_RESOURCE")
