@@ -94,8 +94,9 @@ class Input:
         return "input"
 
     def connectionLost(self, reason: Failure) -> None:
-        """See `IFileDescriptor.connectionLost`."""
+        """See `IFileDescriptor.connectionLost`: how some reactors tell the end of a pipe."""
         self._reading = False
+        self._taken(b"\n")
 
     def doRead(self) -> None:  # noqa: N802 - Twisted's name
         """See `IReadDescriptor.doRead`."""
@@ -105,7 +106,11 @@ class Input:
             data = b""  # the terminal has gone, or belongs to another process group
         if not data:
             self.stop()
-            data = b"\n"  # a last line may lack its end
+            data = b"\n"
+        self._taken(data)
+
+    def _taken(self, data: bytes) -> None:
+        """More input; its end is given as an end of line, which the last one may lack."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LONGEST_LINE:
             self._rest = b""

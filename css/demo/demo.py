@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
@@ -62,6 +62,8 @@ class Demo:
         self._watching = LoopingCall(self._watch)
         self._watching.clock = reactor
         self._finished: Deferred[None] = Deferred()
+        self._starting: Deferred[list[Conference]] | None = None
+        self._served = False
         self.commands = Commands(
             {
                 "create": Command("[NAME]", "ask for a conference", self._create),
@@ -80,6 +82,8 @@ class Demo:
         try:
             await self._begin()
             await self._finished
+        except CancelledError:
+            self._screen.say("It had not begun yet.")
         except DemoError as error:
             self._fail(str(error))
         except Exception:
@@ -93,6 +97,8 @@ class Demo:
             self.status = self.status or status
             self._screen.say(f"Ending: {why}")
             self._finished.callback(None)
+            if self._starting is not None:
+                self._starting.cancel()
 
     def _fail(self, why: str) -> None:
         self.status = 1
@@ -103,12 +109,13 @@ class Demo:
     async def _begin(self) -> None:
         for peers in self._world.peers.values():
             self._story.follow(peers)
-        earlier = await self._world.start()
+        self._starting = Deferred.fromCoroutine(self._world.start())
+        earlier = await self._starting
+        self._starting, self._served = None, True
         for c in earlier:
             self._ledger.found(Line(c.e164, c.source, c.confname))
         self._greet(earlier)
-        if not self._finished.called:
-            self._traffic.start()
+        self._traffic.start()
 
     def _greet(self, earlier: list[Conference]) -> None:
         for platform in PLATFORMS:
@@ -157,7 +164,7 @@ class Demo:
             await self._answers_arrive()
             await self._world.stop_services()
             await self._tracker.drained()
-            summary = await self._account()
+            summary = await self._account() if self._served else None
             await self._world.stop_rest()
         except Exception:
             self.log.failure("the end was not in order")

@@ -113,8 +113,11 @@ class World:
 
     async def _until_licensed(self) -> None:
         """Until then CSS would refuse creates."""
+        give_up_at = self._reactor.seconds() + START_LIMIT_SECONDS
         for moid, store in self.stores.items():
             while not await store.read_hash(f"domain/{moid}/license"):
+                if self._reactor.seconds() > give_up_at:
+                    raise DemoError(f"CSS gets no licence: the log in {self._folder} says why")
                 await deferLater(self._reactor, _POLL_SECONDS)
 
     def _store(self, platform: Layout) -> RedisStore:
