@@ -1,0 +1,250 @@
+"""The world: platforms with their servers, instances and peers, built from one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import msgspec
+
+from css.adapters.memory.keys import record_key
+from css.adapters.memory.keyspace import Keyspace
+from css.messages.codec import decode, wire_type
+from css.peers.cm import CmPeer
+from css.peers.cmu import CmuHost
+from css.peers.inbox import Received
+from css.peers.peer import Peer
+from css.peers.pms import PmsPeer
+from css.peers.receivers import MsPeer, NmsPeer
+from css.peers.rms import Resources, RmsPeer
+from css.peers.upu import UpuPeer
+from css.ports.bus import IBus, Outgoing
+from css.ports.sql import DomainRow
+from css.ports.store import Commit, CommitResult, Fields
+from css.simulation.broker import Face, SimulatedBroker
+from css.simulation.cipher import PlainBmc
+from css.simulation.clock import Process, Timeline
+from css.simulation.history import History
+from css.simulation.instances import Instance
+from css.simulation.servers import Redis, Sql
+
+CMS = 2
+"""CMs a platform; each has its own reply queue."""
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """What a world consists of."""
+
+    platforms: tuple[str, ...] = ("A",)
+    backs_up: dict[str, tuple[str, ...]] = {}
+    """By platform, those that it backs up."""
+    instances: int = 2
+    hosts: int = 4
+    licence: dict[str, int] = msgspec.field(default_factory=lambda: {"smallconfnum": 30, "largeconfnum": 8})
+    small_licence: dict[str, int] = msgspec.field(default_factory=lambda: {"smallconfnum": 3, "largeconfnum": 2})
+    """Of the user domain that has one."""
+    timers: dict[str, float] = {}
+
+
+class Committed(msgspec.Struct):
+    """A commit, as the store carried it out."""
+
+    moid: str
+    commit: Commit
+    before: Fields
+    """`confex/<e164>` before it."""
+    result: CommitResult
+    keys: Keyspace
+
+
+class Violation(Exception):
+    """An invariant does not hold."""
+
+
+class Watcher:
+    """What looks at the world as it goes on; all do nothing here."""
+
+    def committed(self, commit: Committed) -> None:
+        """A store has carried out, or refused, a commit."""
+
+    def published(self, moid: str, message: Outgoing, routed: bool) -> None:
+        """A platform's broker has taken a message; `routed`: there was a queue for it."""
+
+    def received(self, peer: Peer, received: Received) -> None:
+        """A peer has got a new message."""
+
+    def lost(self, moid: str, queue: str, message: Outgoing) -> None:
+        """A message was in a queue that was deleted."""
+
+
+class Site:
+    """One platform: its servers, instances and peers, each peer with its own process and link."""
+
+    def __init__(self, world: World, moid: str) -> None:
+        self.world = world
+        self.moid = moid
+        self.room = f"{moid}-room"
+        self.broker = world.brokers[moid]
+        self.redis = world.redis[moid]
+        self.users = {name: f"{moid}-{name}" for name in ("free", "limited", "toggled", "stopped")}
+        self.faces: dict[str, Face] = {}
+        """The links of its peers, by their names."""
+        mains = world.shape.backs_up.get(moid, ())
+        backups = tuple(other for other, backed in world.shape.backs_up.items() if moid in backed)
+        make, random = self._bus, world.random
+        self.cms = [CmPeer(*make(f"cm-{moid}-{n}"), random, f"{moid}-{n}") for n in range(1, CMS + 1)]
+        self.rms = RmsPeer(*make(f"rms-{moid}"), random)
+        configs = {each: world.config_of(each) for each in (moid, *mains, *backups)}
+        self.pms = PmsPeer(*make(f"pms-{moid}"), random, moid, mains, backups, configs)
+        self.bmc = PlainBmc(*make(f"bmc-{moid}"), random, b"")
+        self.upu = UpuPeer(*make(f"upu-{moid}"), random)
+        self.ms = MsPeer(*make(f"ms-{moid}"), random)
+        self.nms = NmsPeer(*make(f"nms-{moid}"), random)
+        ips = [f"10.{world.shape.platforms.index(moid)}.0.{n}" for n in range(1, world.shape.hosts + 1)]
+        self.hosts = {ip: CmuHost(*make(f"cmu-{ip}"), random, ip, self.room) for ip in ips}
+        self.rms.answer("", Resources(self.room, ips))
+        self.bmc.licences.update({each: dict(world.shape.licence) for each in (moid, *mains)})
+        self._domains()
+        self.instances: list[Instance] = []
+
+    def peers(self) -> list[Peer]:
+        """All of them, processes of MCU hosts left out."""
+        return [*self.cms, self.rms, self.pms, self.bmc, self.upu, self.ms, self.nms, *self.hosts.values()]
+
+    def start(self) -> None:
+        """Begin: peers, then instances."""
+        for peer in self.peers():
+            peer.inbox.listen(lambda received, peer=peer: self.world.received(peer, received))  # type: ignore[misc]
+            peer.bus.start()
+            peer.start()
+        self.instances += [
+            Instance(self.world, self.moid, f"{self.moid}-css-{n}") for n in range(1, self.world.shape.instances + 1)
+        ]
+
+    def running(self) -> list[Instance]:
+        """Instances that are neither dead nor stopping."""
+        return [instance for instance in self.instances if instance.running]
+
+    def set_used(self, moid: str, used: int) -> None:
+        """The BMC stops a user domain, or lets it go on: its row first, then the notice."""
+        rows = self.world.sql.database.domain_rows
+        rows[moid] = msgspec.structs.replace(rows[moid], used=used)
+        self.bmc.send_domain("mod", moid, used=used)
+
+    def _bus(self, name: str) -> tuple[IBus, Process]:
+        process = Process(self.world.timeline, self.world.random, name)
+        face = self.faces[name] = self.broker.face(process)
+        bus: IBus = face.bus(name)
+        return bus, process
+
+    def _domains(self) -> None:
+        rows = self.world.sql.database.domain_rows
+        rows[self.moid] = DomainRow(self.moid, 1)
+        for name, moid in self.users.items():
+            rows[moid] = DomainRow(moid, 0, self.moid, used=int(name != "stopped"))
+        numbers = {name: str(number) for name, number in self.world.shape.small_licence.items()}
+        self.redis.store.server.keyspace.update_hash(f"domain/{self.users['limited']}/license", numbers)
+
+
+class World:
+    """Everything, and the order in which it happens."""
+
+    def __init__(self, seed: int, shape: Shape) -> None:
+        self.seed = seed
+        self.shape = shape
+        self.random = Random(seed)
+        self.timeline = Timeline()
+        self.history = History(self.timeline)
+        self.faulty = True
+        """Whether faults happen; False from the heal on."""
+        self.watchers: list[Watcher] = []
+        self.brokers = {moid: SimulatedBroker(self.timeline, self.random, moid) for moid in shape.platforms}
+        self.redis = {moid: Redis(self.timeline, self.random, moid) for moid in shape.platforms}
+        self.sql = Sql(self.timeline, self.random)
+        for moid in shape.platforms:
+            self._watch(moid)
+        self.sites = {moid: Site(self, moid) for moid in shape.platforms}
+
+    def start(self) -> None:
+        """Begin."""
+        for site in self.sites.values():
+            site.start()
+
+    def instances(self) -> list[Instance]:
+        """Every instance, dead ones included."""
+        return [instance for site in self.sites.values() for instance in site.instances]
+
+    def run(self, seconds: float) -> None:
+        """Let that much time pass."""
+        until = self.timeline.now + seconds
+        step = self.timeline.step
+        while step(until):
+            pass
+
+    def run_until(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Let time pass until something holds, looked at each second. @return: whether it came to hold in time."""
+        for _ in range(round(seconds)):
+            if condition():
+                return True
+            self.run(1.0)
+        return condition()
+
+    def config_of(self, moid: str) -> dict[str, Any]:
+        """What the PMS tells of a platform's servers."""
+        known = (moid, *self.shape.backs_up.get(moid, ()))
+        return {
+            "mq": [{"ip": "simulated", "port": 1, "vhost": moid}],
+            "redis": [{"ip": "simulated", "port": 1, "db": 0, "platformmoid": each} for each in known],
+            "mysql": {"ip": "simulated", "port": 1, "db": "css"},
+        }
+
+    def received(self, peer: Peer, received: Received) -> None:
+        """A peer has got a new message."""
+        for watcher in self.watchers:
+            watcher.received(peer, received)
+
+    def _watch(self, moid: str) -> None:
+        broker, redis = self.brokers[moid], self.redis[moid]
+        keys = redis.store.server.keyspace
+        history, watchers = self.history, self.watchers
+
+        def observe(name: str, arguments: tuple[Any, ...], execute: Callable[[], Any]) -> Any:
+            if name != "commit":
+                return execute()
+            commit: Commit = arguments[0]
+            before = keys.hash(record_key(commit.e164))
+            result = execute()
+            history.note("commit", f"{moid} {commit.e164} {result.outcome.value} {_change(commit)}")
+            committed = Committed(moid, commit, before, result, keys)
+            for watcher in watchers:
+                watcher.committed(committed)
+            return result
+
+        def published(message: Outgoing, routed: bool) -> None:
+            where = message.exchange or message.routing_key
+            history.note("publish", f"{moid} {where} {message.message_id} {'' if routed else 'unroutable'}")
+            for watcher in watchers:
+                watcher.published(moid, message, routed)
+
+        def lost(queue: str, message: Outgoing) -> None:
+            history.note("lost", f"{moid} {queue} {message.message_id}")
+            for watcher in watchers:
+                watcher.lost(moid, queue, message)
+
+        redis.observe, broker.on_published, broker.on_lost = observe, published, lost
+
+
+def _change(commit: Commit) -> str:
+    if not commit.touch_record:
+        return f"effects {len(commit.outbox)}"
+    if commit.delete_record:
+        return "ended"
+    return (
+        f"{commit.set_fields.get('state', '')} {commit.set_fields.get('epoch', '')} {commit.set_fields.get('ip', '')}"
+    )
+
+
+def kind_of(body: bytes) -> str:
+    """Wire type of a valid message."""
+    return wire_type(decode(body))
