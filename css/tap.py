@@ -24,10 +24,14 @@ class Options(usage.Options):
         if not self["config"]:
             raise usage.UsageError("--config FILE is missing: give the path of a configuration (sample: etc/css.toml)")
         try:
-            self["settings"] = load(self["config"])
+            self["settings"] = settings = load(self["config"])
             self["probe"] = probe_from(os.environ)
         except (ConfigError, ValueError) as error:
             raise usage.UsageError(str(error)) from error
+        if settings.amqp.broker is None:
+            raise usage.UsageError(
+                f'{self["config"]}: [amqp] url is "memory:", which only the demo has: give amqp://… or amqps://…'
+            )
 
 
 def makeService(options: Options) -> IService:

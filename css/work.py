@@ -86,6 +86,7 @@ class Work:
         self.probe = world.probe
         self._tracker = Tracker()
         self._consumers: dict[str, IConsumer] = {}
+        self._begun = False
         self._ended = False
         timers = settings.timers
         own = settings.platform.moid
@@ -183,6 +184,7 @@ class Work:
                 await deferLater(self._world.reactor, 1.0)
         if self._ended:
             return
+        self._begun = True
         for ticker in self._tickers:
             ticker.start()
         self.liveness.begin_to_consume()
@@ -202,7 +204,8 @@ class Work:
         await DeferredList([consumer.cancel() for consumer in consumers.values()], consumeErrors=True)
         await self._tracker.drained()
         await DeferredList([ticker.stop() for ticker in (*self._tickers, self._licence_ticker)], consumeErrors=True)
-        await self._last_words()
+        if self._begun:
+            await self._last_words()
         await self._tracker.drained()
 
     async def _last_words(self) -> None:

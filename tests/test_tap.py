@@ -40,3 +40,10 @@ class CommandLineTests(SynchronousTestCase):
         path.write_text('[platform]\nmoid = ""\n')
         error = self.assertRaises(usage.UsageError, Options().parseOptions, ["--config", str(path)])
         self.assertIn("moid", str(error))
+
+    def test_embedded_broker(self) -> None:
+        """What only the demo has is refused like any other wrong value: in words, without a traceback."""
+        path = Path(self.mktemp())
+        path.write_text('[platform]\nmoid = "a"\n[amqp]\nurl = "memory:"\n')
+        error = self.assertRaises(usage.UsageError, Options().parseOptions, ["--config", str(path)])
+        self.assertIn('[amqp] url is "memory:"', str(error))

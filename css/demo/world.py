@@ -154,7 +154,7 @@ class World:
     def _service(self, platform: Layout, name: str) -> CssService:
         settings = self._settings(platform, name)
         connector = DemoConnector(self._reactor, settings, self.brokers)
-        return CssService(
+        service = CssService(
             self._reactor,
             settings,
             connector.make_own_bus(),
@@ -164,6 +164,8 @@ class World:
             self._random,
             f"{name}.{self._session}",
         )
+        service.work.steps.says_why = True  # to the log file: a demo is there to be understood
+        return service
 
     def _settings(self, platform: Layout, name: str) -> Settings:
         """The same path as any configuration takes; relative paths in it are taken from the folder."""
