@@ -1,4 +1,4 @@
-"""The embedded broker behind a simulated network: each process has a link of its own, which can be slow, clogged or cut."""
+"""The embedded broker behind a simulated network: each process has its own link, which can be slow, clogged or cut."""
 
 from __future__ import annotations
 
@@ -97,6 +97,10 @@ class SimulatedBroker(MemoryBroker):
         """The longest row of deliveries that one consumer of a queue of CSS holds, and its queue."""
         rows = ((s.unacked_count, q.name) for q in self._queues.values() for s in q.subscriptions)
         return max((row for row in rows if row[1].startswith("MAU.")), default=(0, ""))
+
+    def longest_queue(self) -> tuple[int, str]:
+        """How many messages are ready in the longest queue, and its name."""
+        return max(((len(queue.ready), queue.name) for queue in self._queues.values()), default=(0, ""))
 
     def _enqueue(self, queue: MemoryQueue, message: Outgoing) -> None:
         if self.copies is None:

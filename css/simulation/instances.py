@@ -1,4 +1,4 @@
-"""An instance of CSS in a simulated world: the real service tree, which can be killed, frozen, stopped, started again."""
+"""An instance of CSS in a simulated world: the real service tree, which can be killed, frozen, stopped and started."""
 
 from __future__ import annotations
 

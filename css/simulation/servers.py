@@ -285,7 +285,7 @@ class Redis(Server):
 
     def remote(self, process: Process) -> RemoteStore:
         """The store for a process."""
-        return RemoteStore(ServerLink(process, self), self.store, lambda *command: self.observe(*command))
+        return RemoteStore(ServerLink(process, self), self.store, self.observe)
 
 
 class Sql(Server):

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from css.adapters.memory.keys import record_key
+from css.adapters.memory.keys import conf_key, record_key
 from css.adapters.memory.keyspace import Keyspace
+from css.domain.conference import Conference, from_fields
 from css.messages.codec import decode, wire_type
 from css.peers.cm import CmPeer
 from css.peers.cmu import CmuHost
@@ -58,8 +59,13 @@ class Committed(msgspec.Struct):
     keys: Keyspace
 
 
-class Violation(Exception):
+class Violation(msgspec.Struct, frozen=True):
     """An invariant does not hold."""
+
+    code: str
+    text: str
+    about: str = ""
+    """The number that it is about, if it is about one."""
 
 
 class Watcher:
@@ -126,6 +132,16 @@ class Site:
         """Instances that are neither dead nor stopping."""
         return [instance for instance in self.instances if instance.running]
 
+    def conferences(self) -> list[Conference]:
+        """What its Redis holds, by number."""
+        keys = self.redis.store.server.keyspace
+        numbers = [key.partition("/")[2] for key in keys.all_keys() if key.startswith("confex/")]
+        return [from_fields(e164, keys.hash(record_key(e164)), keys.hash(conf_key(e164))) for e164 in numbers]
+
+    def situations(self) -> list[str]:
+        """The situations in which any conference is."""
+        return sorted({conference.situation.value for conference in self.conferences()})
+
     def set_used(self, moid: str, used: int) -> None:
         """The BMC stops a user domain, or lets it go on: its row first, then the notice."""
         rows = self.world.sql.database.domain_rows
@@ -159,6 +175,7 @@ class World:
         self.faulty = True
         """Whether faults happen; False from the heal on."""
         self.watchers: list[Watcher] = []
+        self.violations: list[Violation] = []
         self.brokers = {moid: SimulatedBroker(self.timeline, self.random, moid) for moid in shape.platforms}
         self.redis = {moid: Redis(self.timeline, self.random, moid) for moid in shape.platforms}
         self.sql = Sql(self.timeline, self.random)
@@ -179,13 +196,18 @@ class World:
         """Let that much time pass."""
         until = self.timeline.now + seconds
         step = self.timeline.step
-        while step(until):
+        while not self.violations and step(until):
             pass
+
+    def violate(self, code: str, text: str, about: str = "") -> None:
+        """An invariant does not hold: the world stops."""
+        self.history.remark(f"VIOLATION {code}: {text}")
+        self.violations.append(Violation(code, text, about))
 
     def run_until(self, condition: Callable[[], bool], seconds: float) -> bool:
         """Let time pass until something holds, looked at each second. @return: whether it came to hold in time."""
         for _ in range(round(seconds)):
-            if condition():
+            if self.violations or condition():
                 return True
             self.run(1.0)
         return condition()

@@ -75,6 +75,10 @@ class Keyspace:
     def all_keys(self) -> list[str]:
         return sorted(self._values)
 
+    def keys_with(self, prefix: str) -> list[str]:
+        """@return: the keys that begin so, in no order of theirs."""
+        return [key for key in self._values if key.startswith(prefix)]
+
     def delete(self, key: str) -> None:
         self._values.pop(key, None)
         self._expiry.pop(key, None)

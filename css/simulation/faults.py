@@ -1,0 +1,517 @@
+"""The faults, by their numbers in the design; each a small class. `Injector` chooses among them at random."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import ClassVar
+
+from css.handlers import addresses as to
+from css.peers.mood import Mood
+from css.ports.bus import Outgoing
+from css.simulation.instances import Instance
+from css.simulation.workload import Workload
+from css.simulation.world import Site, World
+
+Heal = Callable[[], None]
+
+
+def nothing() -> None:
+    """How a fault ends that is over at once."""
+
+
+class Fault:
+    """One kind of fault.
+
+    @cvar code: its number in the design's list, with a letter where it has several forms.
+    @cvar seconds: it lasts for a time between these, then is healed.
+    """
+
+    code: ClassVar[str]
+    name: ClassVar[str]
+    weight: ClassVar[float] = 1.0
+    seconds: ClassVar[tuple[float, float]] = (1.0, 20.0)
+
+    def __init__(self, world: World, workloads: dict[str, Workload], note: Callable[[str], None]) -> None:
+        self.world = world
+        self.workloads = workloads
+        self.random = world.random
+        self.note = note
+        """Told of where exactly it struck, if that is known only later."""
+
+    def begin(self, site: Site) -> Heal | None:
+        """Strike a platform. @return: how it is healed; None: there was nothing to strike."""
+        raise NotImplementedError
+
+    def instance(self, site: Site) -> Instance | None:
+        """One that runs, and is not frozen."""
+        running = [each for each in site.running() if not each.process.frozen]
+        return self.random.choice(running) if running else None
+
+
+class KillAtEvent(Fault):
+    """Kill -9 of an instance before one of its next events, that is at any await."""
+
+    code, name, weight = "1", "kill at an event", 3.0
+
+    def begin(self, site: Site) -> Heal | None:
+        instance = self.instance(site)
+        if instance is None:
+            return None
+        instance.process.kill_after(1 + int(self.random.expovariate(1 / 30)))
+        return nothing
+
+
+class KillAtProbe(Fault):
+    """Kill -9 of an instance around a commit, a confirm or an ack."""
+
+    code, name, weight = "1p", "kill at a probe", 3.0
+
+    def begin(self, site: Site) -> Heal | None:
+        instance = self.instance(site)
+        if instance is None:
+            return None
+        instance.on_probe_kill = self.note
+        instance.kill_at_probe(self.random.randint(1, 12))
+        return nothing
+
+
+class Freeze(Fault):
+    """An instance stops past every lease, then goes on."""
+
+    code, name, seconds = "2", "freeze", (1.0, 60.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        instance = self.instance(site)
+        if instance is None:
+            return None
+        instance.freeze()
+        return instance.process.resume
+
+
+class Duplicate(Fault):
+    """Messages come up to five times, some late, so that instances have them at once and out of order."""
+
+    code, name, seconds = "3", "duplicates and disorder", (5.0, 60.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        random = self.random
+
+        def copies(queue: str, message: Outgoing) -> list[float]:
+            if random.random() > 0.3:
+                return [0.0]
+            count = random.randint(1, 5)
+            if not queue.startswith("MAU."):
+                return [0.0, *(random.random() * 2 for _ in range(count - 1))]
+            longest = random.choice((0.0, 0.01, 1.0, 30.0))
+            return [random.random() * longest for _ in range(count)]
+
+        if site.broker.copies is not None:
+            return None
+        site.broker.copies = copies
+
+        def heal() -> None:
+            site.broker.copies = None
+
+        return heal
+
+
+class ResetLink(Fault):
+    """The connection of an instance or a peer to the broker breaks; what is on its way is lost."""
+
+    code, name, weight = "4", "link to the broker reset", 3.0
+
+    def begin(self, site: Site) -> Heal | None:
+        faces = [face for face in site.broker.faces if face.link is not None and face.process.alive]
+        ours = [face for instance in site.running() for face in instance.faces if face.link is not None]
+        self.random.choice(ours if ours and self.random.random() < 0.7 else faces).reset()
+        return nothing
+
+
+class RestartBroker(Fault):
+    """The broker dies and comes back; queues are durable."""
+
+    code, name, seconds = "5", "broker restart", (0.5, 30.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        if not site.broker.running:
+            return None
+        site.broker.stop()
+        return site.broker.start
+
+
+class CancelConsumers(Fault):
+    """The broker cancels the consumers of a queue of CSS."""
+
+    code, name = "6a", "consumers cancelled"
+
+    def begin(self, site: Site) -> Heal | None:
+        site.broker.cancel_consumers(self.random.choice(to.WORK_QUEUES))
+        return nothing
+
+
+class DeleteQueue(Fault):
+    """A queue of CSS is deleted, with what is in it."""
+
+    code, name, weight = "6b", "queue deleted", 0.5
+
+    def begin(self, site: Site) -> Heal | None:
+        site.broker.delete_queue(self.random.choice(to.WORK_QUEUES))
+        return nothing
+
+
+class Block(Fault):
+    """The broker takes no publishes."""
+
+    code, name, weight, seconds = "7", "publishers blocked", 0.5, (1.0, 120.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        if site.broker.blocked:
+            return None
+        site.broker.block()
+        return site.broker.unblock
+
+
+class LoseReplyQueue(Fault):
+    """A CM is cut off and its reply queue deleted; the CM declares it again when it notices."""
+
+    code, name = "8", "reply queue absent"
+
+    def begin(self, site: Site) -> Heal | None:
+        cm = self.random.choice(site.cms)
+        face = site.faces[f"cm-{cm.name}"]
+        face.out.clog()
+        face.back.clog()
+        site.broker.delete_queue(cm.reply_queue)
+
+        def heal() -> None:
+            face.out.clear()
+            face.back.clear()
+
+        return heal
+
+
+class Poison(Fault):
+    """A burst of what is no message."""
+
+    code, name = "9", "poison"
+
+    def begin(self, site: Site) -> Heal | None:
+        for _ in range(self.random.randint(1, 40)):
+            self.workloads[site.moid].do_poison()
+        return nothing
+
+
+class LoseAnswers(Fault):
+    """Redis executes, and the connection breaks before its answer."""
+
+    code, name, seconds = "12", "Redis answers lost", (0.5, 15.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        redis = site.redis
+        if redis.lose_answers:
+            return None
+        redis.lose_answers = self.random.choice((0.02, 0.2, 0.7))
+
+        def heal() -> None:
+            redis.lose_answers = 0.0
+
+        return heal
+
+
+class KillRedis(Fault):
+    """Redis is away; nothing that it was told is lost."""
+
+    code, name, seconds = "10", "Redis down", (0.5, 30.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        if site.redis.down:
+            return None
+        site.redis.stop()
+        return site.redis.start
+
+
+class HangRedis(Fault):
+    """Redis takes commands and answers nothing, then does them all."""
+
+    code, name, seconds = "13a", "Redis hangs", (0.5, 30.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        if site.redis.hanging:
+            return None
+        site.redis.hang()
+        return site.redis.go_on
+
+
+class RefusingRedis(Fault):
+    """Redis answers with an error to everything."""
+
+    code, name, seconds = "13b", "Redis refuses", (0.5, 20.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        redis = site.redis
+        if redis.refusing:
+            return None
+        redis.refusing = self.random.choice(("LOADING", "OOM", "READONLY"))
+
+        def heal() -> None:
+            redis.refusing = ""
+
+        return heal
+
+
+class SqlDown(Fault):
+    """The database is away, or hangs."""
+
+    code, name, seconds = "14", "SQL down or hanging", (1.0, 60.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        sql = self.world.sql
+        if sql.down or sql.hanging:
+            return None
+        if self.random.random() < 0.5:
+            sql.hang()
+            return sql.go_on
+        sql.stop()
+        return sql.start
+
+
+class CrashMcu(Fault):
+    """An MCU host dies with its conferences, and comes back empty."""
+
+    code, name, seconds = "15a", "MCU crash", (1.0, 40.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        host = self.random.choice(list(site.hosts.values()))
+        if not host.processes:
+            return None
+        _ = host.crash()
+        return host.restart
+
+
+class MuteMcu(Fault):
+    """An MCU host serves and reports nothing."""
+
+    code, name, seconds = "15b", "MCU mute", (5.0, 60.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        host = self.random.choice(list(site.hosts.values()))
+        host.mute()
+        return host.unmute
+
+
+class MoodyMcu(Fault):
+    """An MCU host answers late, refuses, swallows requests, or does them and says nothing."""
+
+    code, name, seconds, weight = "16", "MCU late or moody", (2.0, 60.0), 2.0
+
+    def begin(self, site: Site) -> Heal | None:
+        mood: Mood = self.random.choice(list(site.hosts.values())).mood
+        match self.random.randrange(5):
+            case 0 | 1:
+                mood.late(self.random.uniform(0.5, 45.0))
+            case 2:
+                mood.reject("FULL")
+            case 3:
+                mood.silent()
+            case _:
+                mood.lose_answers()
+        return mood.resume
+
+
+class MoodyRms(Fault):
+    """RMS answers late, or not at all, or refuses."""
+
+    code, name, seconds = "16r", "RMS late or silent", (2.0, 30.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        match self.random.randrange(3):
+            case 0:
+                site.rms.late(self.random.uniform(0.5, 12.0))
+            case 1:
+                site.rms.silent()
+            case _:
+                site.rms.mood.reject("NONE")
+        return site.rms.resume
+
+
+class JumpClock(Fault):
+    """An instance's clock is set forward or back, by up to an hour."""
+
+    code, name, seconds = "21a", "instance's clock jumps", (1.0, 30.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        instance = self.instance(site)
+        if instance is None:
+            return None
+        instance.process.jump(self.random.choice((-1, 1)) * self.random.choice((0.05, 2.0, 30.0, 3600.0)))
+        return nothing
+
+
+class JumpRedisClock(Fault):
+    """The clock of Redis is set forward or back."""
+
+    code, name, seconds, weight = "21b", "Redis's clock jumps", (1.0, 30.0), 0.5
+
+    def begin(self, site: Site) -> Heal | None:
+        site.redis.clock.jump(self.random.choice((-1, 1)) * self.random.choice((0.05, 2.0, 30.0)))
+        return nothing
+
+
+class Load(Fault):
+    """Ten times the load."""
+
+    code, name, seconds, weight = "23", "load x 10", (5.0, 30.0), 0.7
+
+    def begin(self, site: Site) -> Heal | None:
+        workload = self.workloads[site.moid]
+        workload.factor = 10.0
+
+        def heal() -> None:
+            workload.factor = 1.0
+
+        return heal
+
+
+class RollingRestart(Fault):
+    """An instance is stopped in order and started again."""
+
+    code, name = "24", "orderly restart"
+
+    def begin(self, site: Site) -> Heal | None:
+        instance = self.instance(site)
+        if instance is None:
+            return None
+        instance.stop_in_order()
+        return nothing
+
+
+class ClogLinks(Fault):
+    """A random subset of links is clogged one by one, and cleared in random order."""
+
+    code, name, seconds = "25", "links clogged", (1.0, 25.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        wires = [wire for face in site.broker.faces for wire in (face.out, face.back)]
+        links = [link for instance in site.running() for link in instance.links]
+        ends: list[Heal] = []
+        for wire in self.random.sample(wires, self.random.randint(1, max(1, len(wires) // 4))):
+            wire.clog()
+            ends.append(wire.clear)
+        for link in self.random.sample(links, self.random.randint(0, len(links))):
+            link.clog()
+            ends.append(link.clear)
+
+        def heal() -> None:
+            self.random.shuffle(ends)
+            for end in ends:
+                end()
+
+        return heal
+
+
+FAULTS: tuple[type[Fault], ...] = (
+    KillAtEvent,
+    KillAtProbe,
+    Freeze,
+    Duplicate,
+    ResetLink,
+    RestartBroker,
+    CancelConsumers,
+    DeleteQueue,
+    Block,
+    LoseReplyQueue,
+    Poison,
+    KillRedis,
+    LoseAnswers,
+    HangRedis,
+    RefusingRedis,
+    SqlDown,
+    CrashMcu,
+    MuteMcu,
+    MoodyMcu,
+    MoodyRms,
+    JumpClock,
+    JumpRedisClock,
+    Load,
+    RollingRestart,
+    ClogLinks,
+)
+
+
+class Injector:
+    """Strikes now and then, and heals.
+
+    @ivar counts: strikes by fault. @ivar by_situation: by (fault, situation of a conference that there was).
+    """
+
+    def __init__(
+        self,
+        world: World,
+        workloads: dict[str, Workload],
+        kinds: tuple[type[Fault], ...] = FAULTS,
+        mean_seconds: float = 6.0,
+    ) -> None:
+        self.world = world
+        self.counts: Counter[str] = Counter()
+        self.by_situation: Counter[tuple[str, str]] = Counter()
+        self._faults = [kind(world, workloads, self._noter(kind)) for kind in kinds]
+        self._weights = [kind.weight for kind in kinds]
+        self._mean_seconds = mean_seconds
+        self._active: dict[int, tuple[Fault, Heal]] = {}
+        self._number = 0
+        self._running = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._running = bool(self._faults)
+        if self._running:
+            self._next()
+
+    def heal_all(self) -> None:
+        """No faults any more: what is broken is mended, in random order, and what is dead is started soon."""
+        self._running = False
+        self.world.faulty = False
+        numbers = list(self._active)
+        self.world.random.shuffle(numbers)
+        for number in numbers:
+            self._heal(number)
+
+    def _noter(self, kind: type[Fault]) -> Callable[[str], None]:
+        def note(place: str) -> None:
+            self.by_situation[kind.name, place] += 1
+
+        return note
+
+    def _next(self) -> None:
+        world = self.world
+        world.timeline.at(world.timeline.now + world.random.expovariate(1 / self._mean_seconds), self._strike)
+
+    def _strike(self) -> None:
+        if not self._running:
+            return
+        world = self.world
+        fault = world.random.choices(self._faults, self._weights)[0]
+        site = world.random.choice(list(world.sites.values()))
+        present = site.situations()
+        heal = fault.begin(site)
+        if heal is not None:
+            self._count(fault, site, present)
+            self._number += 1
+            self._active[self._number] = (fault, heal)
+            world.timeline.at(world.timeline.now + world.random.uniform(*fault.seconds), self._heal, self._number)
+        self._next()
+
+    def _count(self, fault: Fault, site: Site, present: list[str]) -> None:
+        self.world.history.note("fault", f"{fault.code} {fault.name} at {site.moid}")
+        self.counts[fault.name] += 1
+        for situation in present or ["absent"]:
+            self.by_situation[fault.name, situation] += 1
+
+    def _heal(self, number: int) -> None:
+        active = self._active.pop(number, None)
+        if active is not None:
+            fault, heal = active
+            if heal is not nothing:
+                self.world.history.note("heal", f"{fault.code} {fault.name}")
+            heal()

@@ -1,0 +1,225 @@
+"""What the world outside must have got, and no more: answers to requests, bills, notices (I1, I9)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from css.domain.conference import Attempt
+from css.messages.codec import Malformed, decode, wire_type
+from css.messages.create import CreateAck, CreateRequest, ReleaseAck, ReleaseNotice, ReleaseRequest
+from css.messages.reports import BillNotice
+from css.peers.cm import NOTICES, TO_CSS
+from css.peers.inbox import Received
+from css.peers.peer import Peer
+from css.ports.bus import Outgoing
+from css.ports.store import Outcome
+from css.simulation.invariants import Invariant
+from css.simulation.world import Committed, World
+
+REPLY_QUEUE = "cm.reply.q:"
+
+_attempt = msgspec.json.Decoder(Attempt)
+
+
+class Asked(msgspec.Struct, eq=False):
+    """A request that a broker has taken."""
+
+    moid: str
+    type: str
+    e164: str
+    mtreqid: str
+    message_id: str
+    reply_to: str
+    answers: dict[str, str] = {}
+    """By message id: the wire type, with the errcode of a refusal."""
+    waived: bool = False
+    """It, or its answer, was deleted with a queue, or the answer found no queue: nobody owes anything any more."""
+
+
+class RequestsAnswered(Invariant):
+    """I1 and I9. At each publish: an answer goes to its requester, and says what the first one said. At each commit:
+    a request makes at most one conference, ends at most one. Settled: every request that a broker has taken is
+    answered, and the answer is true."""
+
+    code = "I1"
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.asked: dict[str, Asked] = {}
+        """By correlation id."""
+        self._made: Counter[str] = Counter()
+        self._ran: set[str] = set()
+        self._ended: Counter[str] = Counter()
+        self._makers: dict[tuple[str, str], str] = {}
+
+    def published(self, moid: str, message: Outgoing, routed: bool) -> None:
+        """See `Watcher.published`."""
+        if not message.exchange and message.routing_key.startswith(REPLY_QUEUE):
+            self._answer(message, routed)
+        elif routed and (message.exchange, message.routing_key) == TO_CSS and message.correlation_id:
+            self._request(moid, message)
+
+    def lost(self, moid: str, queue: str, message: Outgoing) -> None:
+        """See `Watcher.lost`."""
+        asked = self.asked.get(message.correlation_id)
+        if asked is not None:
+            asked.waived = True
+
+    def _request(self, moid: str, message: Outgoing) -> None:
+        if message.correlation_id in self.asked:
+            return
+        try:
+            request = decode(message.body)
+        except Malformed:
+            return
+        if isinstance(request, CreateRequest | ReleaseRequest):
+            self.asked[message.correlation_id] = Asked(
+                moid,
+                wire_type(request),
+                request.confE164,
+                request.mtreqid,
+                message.message_id,
+                message.reply_to,
+                {},
+            )
+
+    def _answer(self, message: Outgoing, routed: bool) -> None:
+        fields: dict[str, Any] = msgspec.json.decode(message.body)
+        asked = self.asked.get(message.correlation_id)
+        if asked is None:
+            self.world.violate("I9", f"{message.routing_key} gets an answer that it has not asked for: {fields}")
+            return
+        e164 = asked.e164
+        if message.routing_key != asked.reply_to or (fields["confE164"], fields["mtreqid"]) != (e164, asked.mtreqid):
+            self.world.violate("I9", f"an answer to {asked.reply_to} went to {message.routing_key}: {fields}", e164)
+        asked.waived = asked.waived or not routed
+        asked.answers[message.message_id] = f"{fields['type']} {fields.get('errcode', '')}"
+        if len(asked.answers) > 1:
+            self.fail(f"{asked.type} {asked.message_id} of {e164} has two answers: {asked.answers}", e164)
+
+    def committed(self, c: Committed) -> None:
+        """See `Watcher.committed`."""
+        commit = c.commit
+        if c.result.outcome is not Outcome.DONE or not commit.touch_record:
+            return
+        e164 = commit.e164
+        if commit.delete_record:
+            for answer in commit.answers:
+                self._ended[answer.key] += 1
+            return
+        attempt = commit.set_fields.get("attempt")
+        if not c.before and attempt:
+            requester = _attempt.decode(attempt).requester
+            key = requester.request_key if requester else ""
+            self._made[key] += 1
+            self._makers[e164, commit.set_fields["first_epoch"]] = key
+            if self._made[key] > 1:
+                self.fail(f"{e164}: one request has made {self._made[key]} conferences", e164)
+        elif commit.set_fields.get("state") == "ongoing":
+            self._ran.add(self._makers.get((e164, c.before["first_epoch"]), ""))
+
+    def unanswered(self) -> list[Asked]:
+        """Requests that are owed an answer."""
+        return [asked for asked in self.asked.values() if not asked.answers and not asked.waived]
+
+    def settled(self) -> list[str]:
+        """See `Invariant.settled`."""
+        missing = [f"no answer to {asked.type} {asked.message_id} of {asked.e164}" for asked in self.unanswered()]
+        return missing or [line for asked in self.asked.values() if (line := self._untrue(asked))]
+
+    def ended(self) -> list[str]:
+        """See `Invariant.ended`."""
+        return self.settled()
+
+    def _untrue(self, asked: Asked) -> str:
+        """What is wrong with an answer; empty: nothing."""
+        key = hashlib.sha1(f"id\0{asked.message_id}".encode(), usedforsecurity=False).hexdigest()
+        for answer in asked.answers.values():
+            kind, _, errcode = answer.partition(" ")
+            if asked.type == wire_type(CreateRequest):
+                made, ran = self._made[key], key in self._ran
+                if (kind == wire_type(CreateAck)) != ran or (errcode == "CONF_EXISTS" and made):
+                    return f"{asked.e164}: answered {answer}, but it made {made} conferences and ran: {ran}"
+            elif (kind == wire_type(ReleaseAck)) != (self._ended[key] > 0):
+                return f"{asked.e164}: answered {answer}, but it ended {self._ended[key]} conferences"
+        return ""
+
+
+class EndsReported(Invariant):
+    """I1 for what follows an end. Settled: each conference that ran and ended has one bill and one notice to the CM,
+    the locator knows just those that run, and so does SQL."""
+
+    code = "I1"
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._ends: Counter[tuple[str, str]] = Counter()
+        self._bills: Counter[tuple[str, str]] = Counter()
+        self._notices: Counter[tuple[str, str]] = Counter()
+
+    def committed(self, c: Committed) -> None:
+        """See `Watcher.committed`."""
+        ran = c.commit.tombstone is not None and c.commit.tombstone.fields.get("reason") != "failed"
+        if c.result.outcome is Outcome.DONE and c.commit.delete_record and ran:
+            self._ends[c.moid, c.commit.e164] += 1
+
+    def received(self, peer: Peer, received: Received) -> None:
+        """See `Watcher.received`."""
+        moid = next((site.moid for site in self.world.sites.values() if peer in (site.bmc, *site.cms)), "")
+        if received.type == wire_type(BillNotice):
+            self._bills[moid, received.e164] += 1
+        elif received.type == wire_type(ReleaseNotice) and received.queue == NOTICES:
+            self._notices[moid, received.e164] += 1
+
+    def settled(self) -> list[str]:
+        """See `Invariant.settled`."""
+        found = []
+        for what, counted in (("bills", self._bills), ("end notices", self._notices)):
+            keys = sorted(set(counted) | set(self._ends))
+            for key in keys:
+                if counted[key] != self._ends[key]:
+                    found.append(f"{key[1]}: {counted[key]} {what} for {self._ends[key]} ends")
+        return [*found, *self._reached()]
+
+    def ended(self) -> list[str]:
+        """See `Invariant.ended`."""
+        return self.settled()
+
+    def _reached(self) -> list[str]:
+        """Where locator and SQL disagree with the records."""
+        running = {c.e164: c.platformmoid for site in self.world.sites.values() for c in site.conferences() if c.has_run}
+        told = {e164: moid for site in self.world.sites.values() for e164, moid in _locator(site.upu).items()}
+        rows = {e164: row.platformmoid for e164, row in self.world.sql.database.rows.items()}
+        found = []
+        for what, known in (("the locator", told), ("SQL", rows)):
+            for e164 in sorted(set(known) ^ set(running)):
+                found.append(f"{what} and the records disagree on {e164}: {known.get(e164)}, {running.get(e164)}")
+        return found
+
+
+def _locator(upu: Any) -> dict[str, str]:
+    conferences: dict[str, str] = upu.running_conferences()
+    return conferences
+
+
+class NothingFails(Invariant):
+    """At each log event: no exception that nobody expected; and no peer finds a breach of the contract."""
+
+    code = "failure"
+
+    def look(self) -> None:
+        """See `Invariant.look`."""
+        for site in self.world.sites.values():
+            for peer in site.peers():
+                if peer.faults:
+                    self.fail(f"{peer.name}: {peer.faults[0].reason}: {peer.faults[0].body[:200]!r}")
+
+    def logged(self, event: dict[str, Any]) -> None:
+        """Twisted's log tells of something."""
+        failure = event.get("log_failure")
+        if failure is not None:
+            self.fail(f"{failure.type.__name__}: {failure.getErrorMessage()}\n{failure.getTraceback()}")

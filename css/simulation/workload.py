@@ -1,0 +1,195 @@
+"""What CMs, MCUs, the BMC and vandals do to a platform, at random."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+import msgspec
+from twisted.internet.defer import Deferred
+
+from css.handlers import addresses as to
+from css.messages.codec import wire_type
+from css.messages.create import CreateRequest, ReleaseRequest, ResourceAck
+from css.peers.cm import TO_CSS, CmPeer, Request
+from css.peers.cmu_process import TO_CSS as MCU_TO_CSS
+from css.peers.peer import Place
+from css.simulation.world import Site, World
+
+REPEATED_WITHIN_SECONDS = 540.0
+"""A repetition is known as one for 10 minutes."""
+LAST_REQUESTS = 60
+
+CREATE: Final = wire_type(CreateRequest)
+RELEASE: Final = wire_type(ReleaseRequest)
+RESOURCES: Final = wire_type(ResourceAck)
+
+_DEPTH_BOMB = b'{"type":"x","a":' + b"[" * 5000 + b"]" * 5000 + b"}"
+POISON: Final = (
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b'{"type":7}',
+    b'{"no":"type"}',
+    b'{"type":"NOBODY_KNOWS_REQ"}',
+    b'{"type":"x","a":NaN}',
+    b'{"type":"x","a":1,"a":2}',
+    b'{"type":"x","a":"\xff"}',
+    b'{"type":"x","a":"\\ud800"}',
+    _DEPTH_BOMB,
+)
+"""What a vandal sends (fault 9); none of it is a request that could be answered."""
+POISONED: Final = (TO_CSS, MCU_TO_CSS, ("", to.RMS_REPLY_QUEUE), ("", to.CONTROL_QUEUE))
+
+
+class Sent(msgspec.Struct, eq=False):
+    """A request of the workload."""
+
+    cm: CmPeer
+    request: Request
+    e164: str
+    at_seconds: float
+
+
+class Workload:
+    """One platform's. Its actions are methods; `WEIGHTS` says how often each is taken.
+
+    @ivar factor: how many times the usual rate (fault 23).
+    """
+
+    def __init__(self, world: World, site: Site, mean_seconds: float = 1.2, numbers: int = 40) -> None:
+        self.world = world
+        self.site = site
+        self.factor = 1.0
+        self.sent: list[Sent] = []
+        self.poisoned = 0
+        self._random: Random = world.random
+        self._mean_seconds = mean_seconds
+        self._numbers = [f"0{world.shape.platforms.index(site.moid)}60{number:03d}" for number in range(numbers)]
+        self._running = False
+        self._actions = [(action, getattr(self, f"do_{action}")) for action in WEIGHTS]
+        self._weights = list(WEIGHTS.values())
+
+    def start(self) -> None:
+        """Begin."""
+        self._running = True
+        self._next()
+
+    def stop(self) -> None:
+        """Do nothing new."""
+        self._running = False
+
+    def do_create(self) -> None:
+        """A CM wants a conference."""
+        random = self._random
+        users = self.site.users
+        moid = random.choices(
+            [users["free"], users["limited"], users["toggled"], users["stopped"], "nobody"], [10, 4, 3, 1, 1]
+        )[0]
+        more = {
+            "maxjoinmt": random.choice([2, 8, 9, 200]),
+            "priority": random.randrange(10),
+            "record": random.randrange(2),
+            "legacy": int(random.random() < 0.1),
+        }
+        fields = {"confname": "周例会", "moid": moid, **more}
+        self._ask(CREATE, random.choice(self._numbers), fields)
+
+    def do_release(self) -> None:
+        """A CM ends a conference, often one that exists."""
+        self._ask(RELEASE, self._number_in_use(), {})
+
+    def do_repeat(self) -> None:
+        """A CM sends a request once more, byte for byte."""
+        recent = self.recent()
+        if recent:
+            sent = self._random.choice(recent)
+            self.world.history.note("repeat", sent.request.message_id)
+            self._repeat(sent)
+
+    def do_end_on_mcu(self) -> None:
+        """A conference ends on its MCU by itself."""
+        running = [(host, e164) for host in self.site.hosts.values() for e164 in host.conferences]
+        if running:
+            host, e164 = self._random.choice(running)
+            self.world.history.note("mcu_end", f"{host.ip} {e164}")
+            host.end(e164)
+
+    def do_toggle_domain(self) -> None:
+        """The BMC stops a user domain, or lets it go on."""
+        self.site.set_used(self.site.users["toggled"], self._random.randrange(2))
+
+    def do_poison(self) -> None:
+        """A vandal sends what is no message."""
+        self._vandalise(self._random.choice(POISONED), self._random.choice(POISON))
+
+    def do_stray(self) -> None:
+        """An answer that nobody awaits: of RMS, for a placement that never was."""
+        body = msgspec.json.encode({"type": RESOURCES, "roommoid": "r", "mcu": [{"ip": "10.9.9.9"}]})
+        cm = self._random.choice(self.site.cms)
+        correlation = f"{self.site.moid}/{self._random.choice(self._numbers)}/{self._random.randrange(1 << 50)}"
+        cm.send_raw(body, ("", to.RMS_REPLY_QUEUE), correlation_id=correlation)
+
+    def recent(self) -> list[Sent]:
+        """Requests that may be repeated."""
+        since = self.world.timeline.now - REPEATED_WITHIN_SECONDS
+        return [sent for sent in self.sent[-LAST_REQUESTS:] if sent.at_seconds > since]
+
+    def repeat_unanswered(self) -> None:
+        """CMs ask again for what they have no answer to."""
+        for sent in self.recent():
+            if not sent.request.answers:
+                self._repeat(sent)
+
+    def release_all(self, numbers: list[str]) -> None:
+        """End these conferences."""
+        for e164 in numbers:
+            self._ask(RELEASE, e164, {})
+
+    def _ask(self, kind: str, e164: str, fields: dict[str, object]) -> None:
+        cm = self._random.choice(self.site.cms)
+        request = cm.request(kind, confE164=e164, **fields)
+        request.answer.addErrback(lambda _: None)  # no queue of CSS: the CM is told by its broker
+        self.world.history.note("ask", f"{cm.name} {kind} {e164} {request.message_id}")
+        self.sent.append(Sent(cm, request, e164, self.world.timeline.now))
+
+    def _repeat(self, sent: Sent) -> None:
+        sent.cm.track(sent.cm.repeat(sent.request))
+
+    def _number_in_use(self) -> str:
+        if self._random.random() < 0.15:
+            return self._random.choice(self._numbers)
+        keys = [key for key in self.site.redis.store.server.keyspace.all_keys() if key.startswith("confex/")]
+        return self._random.choice(keys).partition("/")[2] if keys else self._random.choice(self._numbers)
+
+    def _vandalise(self, place: Place, body: bytes) -> None:
+        def counted(routed: bool) -> None:
+            self.poisoned += routed
+
+        cm = self._random.choice(self.site.cms)
+        sending: Deferred[bool] = cm.send_raw(body, place)
+        cm.track(sending.addCallback(counted))
+
+    def _next(self) -> None:
+        seconds = self._random.expovariate(self.factor / self._mean_seconds)
+        self.world.timeline.at(self.world.timeline.now + seconds, self._act)
+
+    def _act(self) -> None:
+        if not self._running:
+            return
+        _, action = self._random.choices(self._actions, self._weights)[0]
+        action()
+        self._next()
+
+
+WEIGHTS: dict[str, float] = {
+    "create": 10,
+    "release": 6,
+    "repeat": 4,
+    "end_on_mcu": 2,
+    "toggle_domain": 0.5,
+    "poison": 0.7,
+    "stray": 0.5,
+}
+"""How often each action is taken, against the others."""
