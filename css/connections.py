@@ -15,6 +15,7 @@ from css.adapters.redis.store import RedisStore, connect
 from css.adapters.sql.database import SqlDatabase
 from css.adapters.sql.engine import SqlSettings, SqlTls
 from css.config import Settings
+from css.handlers.outbox import ACK_WAIT_SECONDS
 from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
 from css.ports.bus import IBus
 from css.ports.licence import ILicenceCipher
@@ -67,9 +68,9 @@ class ServerConnector:
         return self._bus(nodes, f"broker of {moid}")
 
     def _bus(self, addresses: list[AmqpAddress], name: str) -> IBus:
-        bus: IBus = AmqpBus(
-            self._reactor, addresses, AmqpSettings(queue_type=self._settings.amqp.queue_type), name=name
-        )
+        # A broker that confirms nothing must not hold a step for longer than a step waits.
+        settings = AmqpSettings(queue_type=self._settings.amqp.queue_type, confirm_timeout_seconds=ACK_WAIT_SECONDS)
+        bus: IBus = AmqpBus(self._reactor, addresses, settings, name=name)
         return bus
 
     def make_store(self, address: RedisAddress) -> IConferenceStore:

@@ -59,6 +59,15 @@ class Dispatcher:
     async def __call__(self, delivery: Delivery) -> None:
         """Handle one delivery. Raises what makes the bus give the delivery back: a dependency is away, or the handler
         has failed for the first time; what fails again is parked, so that it can't stop the consumer."""
+        try:
+            await self._handle(delivery)
+        except (StoreError, BusError, SqlError) as error:
+            self._wait_for(error, delivery)
+        if self._away:
+            self._away = False
+            self.log.info("requests are handled again")
+
+    async def _handle(self, delivery: Delivery) -> None:
         if delivery.too_large_bytes:
             await self._park(delivery, "too_large", {"x-css-size": delivery.too_large_bytes})
             return
@@ -75,18 +84,13 @@ class Dispatcher:
         self._notice(message)
         try:
             await handler(message, delivery)
-        except (StoreError, BusError, SqlError) as error:
-            self._wait_for(error, delivery)
-        except (TryLater, BadMessage):
+        except (StoreError, BusError, SqlError, TryLater, BadMessage):
             raise
         except Exception as error:
             if not delivery.redelivered:
                 raise
             await self._give_up(delivery, error)
             return
-        if self._away:
-            self._away = False
-            self.log.info("requests are handled again")
         self._probe(type(message).__name__, "before_ack")
 
     async def _give_up(self, delivery: Delivery, error: Exception) -> None:

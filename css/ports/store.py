@@ -20,7 +20,7 @@ class StoreError(Exception):
     """The store did not answer, or answered with an error: whether the command was executed is unknown."""
 
 
-class Reservation(msgspec.Struct, frozen=True):
+class Reservation(msgspec.Struct, frozen=True, gc=False):
     """A member to put in a set of bounded size (a licence). A member that is already there needs no place."""
 
     set_name: str
@@ -33,7 +33,7 @@ class Reservation(msgspec.Struct, frozen=True):
     """What it means that `limit_key` is missing: True: refused, False: no limit."""
 
 
-class RequestWrite(msgspec.Struct, frozen=True):
+class RequestWrite(msgspec.Struct, frozen=True, gc=False):
     """The memory of one request (`css/req/<key>`), by which its repetition is known."""
 
     key: str
@@ -44,14 +44,14 @@ class RequestWrite(msgspec.Struct, frozen=True):
     """Refuse the whole commit with `DUPLICATE` if the key exists already."""
 
 
-class Tombstone(msgspec.Struct, frozen=True):
+class Tombstone(msgspec.Struct, frozen=True, gc=False):
     """What is kept of an ended conference, in `css/ended/<e164>`: fields `epoch`, `reason`, `time` and any others."""
 
     fields: Fields
     ttl_seconds: int
 
 
-class OutboxEntry(msgspec.Struct, frozen=True):
+class OutboxEntry(msgspec.Struct, frozen=True, gc=False):
     """Effects that must follow a commit, kept until `clear_outbox` says that they are done.
 
     Entries of one (platform, lane, e164) are ordered by (epoch, version): the first numbers of `mark`.
@@ -68,7 +68,7 @@ class OutboxEntry(msgspec.Struct, frozen=True):
     """When a sweep may take it: before that, whoever committed carries it out."""
 
 
-class Commit(msgspec.Struct, frozen=True, kw_only=True):
+class Commit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All that one step writes to one store. It happens whole or not at all."""
 
     e164: str
@@ -101,10 +101,10 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     outbox: tuple[OutboxEntry, ...] = ()
     cleared: tuple[tuple[str, str, str], ...] = ()
     """(platform, lane, mark) of earlier entries of this number that have been carried out: forgotten in the same step,
-    before `waiting` is answered (saves a `clear_outbox` on the hot path)."""
+    before `waiting` is answered (saves a `clear_outbox` on the hot path); as `clear_outbox` does."""
 
 
-class Loaded(msgspec.Struct):
+class Loaded(msgspec.Struct, gc=False):
     """All that a store knows of one number."""
 
     record: Fields
@@ -126,7 +126,7 @@ class Outcome(enum.Enum):
     OLD_EPOCH = "old_epoch"
 
 
-class CommitResult(msgspec.Struct):
+class CommitResult(msgspec.Struct, gc=False):
     """`loaded` is given for every outcome but DONE and GUARD (with the request of the commit, if it had one).
 
     Checks are made in this order: DUPLICATE, GUARD, CONFLICT, OLD_EPOCH, LIMIT.
@@ -183,7 +183,10 @@ class IConferenceStore(Interface):
         """
 
     async def clear_outbox(platform: str, lane: str, done: Sequence[tuple[str, str]]) -> None:
-        """Forget entries, as (e164, mark), that have been carried out. Unknown ones are fine."""
+        """Forget entries, as (e164, mark), that have been carried out. Unknown ones are fine.
+
+        What is left of a number in the lane has waited for that, and becomes due now.
+        """
 
     async def outbox_lanes(platform: str) -> list[str]:
         """@return: lanes of a platform in which anything waits."""
@@ -209,7 +212,7 @@ class IConferenceStore(Interface):
         """@return: the store's clock, milliseconds since the epoch."""
 
 
-class Booking(msgspec.Struct, frozen=True):
+class Booking(msgspec.Struct, frozen=True, gc=False):
     """A place on an MCU that `IMcuLoads.book` has taken."""
 
     ip: str

@@ -186,6 +186,17 @@ class OutboxContract(StoreFixture):
         await self.store.commit(new(outbox=(effect("9.2.1"),)))
         self.assertEqual((await self.store.commit(step(1, outbox=(effect("9.2.2"),)))).waiting, ())
 
+    async def test_what_waited_for_an_entry_is_due_when_that_is_forgotten(self: Any) -> None:
+        far = await self.store.now_ms() + 3_600_000
+        first, second = effect("9.1", due_ms=far), effect("9.2", due_ms=far)
+        await self.store.commit(beside(outbox=(first,)))
+        await self.other.commit(beside(outbox=(second,)))
+        await self.store.clear_outbox("A", "cm", [(E164, "unknown")])
+        self.assertEqual(await self.store.take_outbox("A", "cm", 200, 9), [])
+        await self.store.clear_outbox("A", "cm", [(E164, "9.1")])
+        (batch,) = await self.other.take_outbox("A", "cm", 200, 9)
+        self.assertEqual([mark for mark, _ in batch.entries], ["9.2"])
+
     async def test_only_due_numbers_are_taken_oldest_first_and_again_after_the_lease(self: Any) -> None:
         now = await self.store.now_ms()
         for e164, due in (("c", now - 1), ("a", now - 9), ("b", now - 5), ("later", now + 60_000)):

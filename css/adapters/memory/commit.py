@@ -66,10 +66,14 @@ def append_outbox(keyspace: Keyspace, e164: str, entries: Iterable[OutboxEntry])
 
 
 def clear_entry(keyspace: Keyspace, platform: str, lane: str, e164: str, mark: str) -> None:
-    """Forget one entry of a number; the lane is left to `close_lane`."""
-    keyspace.drop_fields(outbox_key(platform, lane, e164), (mark,))
-    if not keyspace.hash_size(outbox_key(platform, lane, e164)):
+    """Forget one entry of a number; the lane is left to `close_lane`. What waited for it to be carried out is due."""
+    key = outbox_key(platform, lane, e164)
+    known = mark in keyspace.hash(key)
+    keyspace.drop_fields(key, (mark,))
+    if not keyspace.hash_size(key):
         keyspace.unscore(outbox_due_key(platform, lane), e164)
+    elif known:
+        keyspace.score(outbox_due_key(platform, lane), e164, keyspace.now_ms())
 
 
 def close_lane(keyspace: Keyspace, platform: str, lane: str) -> None:

@@ -28,11 +28,11 @@ class Script:
 
 
 LOAD = Script("load", "loaded")
-COMMIT = Script("commit", "loaded", "outbox")
+COMMIT = Script("commit", "loaded", "now", "outbox")
 CLAIM_DUE = Script("claim_due", "now")
 TAKE_OUTBOX = Script("take_outbox", "now")
-CLEAR_OUTBOX = Script("clear_outbox", "outbox")
-WRITE_HASHES = Script("write_hashes", "outbox")
+CLEAR_OUTBOX = Script("clear_outbox", "now", "outbox")
+WRITE_HASHES = Script("write_hashes", "now", "outbox")
 INDEX_SIZE = Script("index_size")
 BOOK = Script("book", "now", "mcu")
 UNBOOK = Script("unbook")

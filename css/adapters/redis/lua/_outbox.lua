@@ -39,12 +39,14 @@ local function append_outbox(e164, entries)
   return waiting
 end
 
--- Forgets one entry of a number; the lane is left to `close_lane`.
+-- Forgets one entry of a number; the lane is left to `close_lane`. What waited for it to be carried out is due now.
 local function clear_entry(place, e164, mark)
   local key = 'css/out/' .. place .. '/' .. e164
-  redis.call('HDEL', key, mark)
+  local known = redis.call('HDEL', key, mark)
   if redis.call('EXISTS', key) == 0 then
     redis.call('ZREM', 'css/outdue/' .. place, e164)
+  elseif known == 1 then
+    redis.call('ZADD', 'css/outdue/' .. place, now_ms(), e164)
   end
 end
 
