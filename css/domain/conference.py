@@ -34,7 +34,7 @@ class Size(enum.StrEnum):
     LARGE = "large"
 
 
-class Requester(msgspec.Struct, frozen=True, array_like=True):
+class Requester(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Who asked, so that any instance can answer."""
 
     mtreqid: str = ""
@@ -45,7 +45,7 @@ class Requester(msgspec.Struct, frozen=True, array_like=True):
     """Key under which the answer is kept for repetitions of the request; empty: it can't be recognised."""
 
 
-class Attempt(msgspec.Struct, frozen=True, array_like=True):
+class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A create or restore that is under way: what RMS gave, and which of it is still to be tried."""
 
     deadline_ms: int
@@ -59,7 +59,7 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True):
     xmpu: bool = False
 
 
-class Conference(msgspec.Struct, frozen=True, kw_only=True):
+class Conference(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One conference. Times in seconds since the epoch where not named otherwise; 0 and empty mean *none yet*."""
 
     e164: str

@@ -16,7 +16,7 @@ from css.domain.effects import (
 )
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one step changes and causes."""
 
     because: str

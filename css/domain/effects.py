@@ -24,7 +24,7 @@ class EndReason(enum.StrEnum):
     """It never ran: its create was refused or given up."""
 
 
-class Effect(msgspec.Struct, frozen=True):
+class Effect(msgspec.Struct, frozen=True, gc=False):
     """Something to do after the commit."""
 
 

@@ -8,7 +8,7 @@ from css.domain.conference import Requester
 from css.domain.errors import ErrCode
 
 
-class Placement(msgspec.Struct, frozen=True):
+class Placement(msgspec.Struct, frozen=True, gc=False):
     """A place on a host, booked for the epoch."""
 
     ip: str
@@ -16,7 +16,7 @@ class Placement(msgspec.Struct, frozen=True):
     epoch: int
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True):
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Something that has happened. `now_ms` is the clock of the record's store, milliseconds since the epoch."""
 
     now_ms: int

@@ -49,7 +49,7 @@ class Parcel(msgspec.Struct, gc=False):
         return pack(self.letters or self.rows or self.bookings)
 
 
-class Composed(msgspec.Struct):
+class Composed(msgspec.Struct, gc=False):
     """The effects of one step: parcels by lane, and the answers to remember."""
 
     parcels: dict[str, Parcel] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import hashlib
 import uuid
 
 import msgspec
@@ -22,6 +23,8 @@ _NOTICE_LANE = "to/"
 _PEER_LANE = "peer/"
 
 _NAMESPACE = uuid.UUID("6f0e31f1-5c0c-5a84-9a3e-7a9f1d1c2b55")
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
+"""The hex digit whose two upper bits say which kind of UUID it is."""
 
 
 class Kind(enum.IntEnum):
@@ -84,8 +87,12 @@ def peer_of(lane: str) -> str:
 
 
 def message_id(*identity: object) -> str:
-    """A message's id, the same one each time that the same effect is carried out."""
-    return str(uuid.uuid5(_NAMESPACE, ":".join(map(str, identity))))
+    """A message's id, the same one each time that the same effect is carried out: a UUID of version 5."""
+    # The module uuid takes four times as long.
+    name = _NAMESPACE.bytes + ":".join(map(str, identity)).encode()
+    digits = hashlib.sha1(name, usedforsecurity=False).hexdigest()
+    variant = _VARIANT[digits[16]]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 _pack = msgspec.msgpack.Encoder().encode

@@ -60,7 +60,7 @@ class Placing:
         if not hosts:
             return None
         epoch = self._epochs.next(now_ms, c.epoch)
-        shuffled = self._random.sample(list(hosts), len(hosts))
+        shuffled = sorted(hosts, key=lambda _: self._random.random())
         booking = await self._state().book(
             placement_token(c.source, c.e164, epoch),
             shuffled,

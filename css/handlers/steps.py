@@ -47,14 +47,14 @@ MAX_CONFLICTS = 20
 """How often a step is decided again because another instance was faster."""
 
 
-class Known(msgspec.Struct):
+class Known(msgspec.Struct, gc=False):
     """A record as it was read, or last written by this instance."""
 
     fields: Fields
     conference: Conference | None
 
 
-class Prepared(msgspec.Struct):
+class Prepared(msgspec.Struct, gc=False):
     """A decision and the commit that makes it true."""
 
     commit: Commit

@@ -32,7 +32,7 @@ TEXT_LIMITS = {
 others made may take less."""
 
 
-class ConfinfoRow(msgspec.Struct, frozen=True):
+class ConfinfoRow(msgspec.Struct, frozen=True, gc=False):
     """One row of `confinfo`: a conference from its first `ongoing` to its end. Times: seconds since the epoch."""
 
     e164: str
@@ -46,7 +46,7 @@ class ConfinfoRow(msgspec.Struct, frozen=True):
     endtime: int
 
 
-class RowWrite(msgspec.Struct, frozen=True):
+class RowWrite(msgspec.Struct, frozen=True, gc=False):
     """A write of one conference's row. It applies only if (`epoch`, `version`) exceeds that of the last one applied."""
 
     e164: str
