@@ -7,7 +7,7 @@ from collections import Counter, deque
 
 from css.simulation.clock import START_SECONDS, Timeline
 
-KEPT_LINES = 400
+KEPT_LINES = 4000
 
 
 class History:

@@ -230,9 +230,10 @@ class Bounded(Invariant):
         """See `Invariant.settled`."""
         found = []
         for moid, broker in self.world.brokers.items():
+            dead = self.world.sites[moid].dead_queues()
             for name in broker.queue_names():
                 waiting = broker.queue_length(name) + broker.unacknowledged(name)
-                if waiting and name != to.PARK_QUEUE:
+                if waiting and name != to.PARK_QUEUE and name not in dead:
                     found.append(f"{moid}: {waiting} messages in {name}")
         return found
 

@@ -160,6 +160,7 @@ class EndsReported(Invariant):
         self._ends: Counter[tuple[str, str]] = Counter()
         self._bills: Counter[tuple[str, str]] = Counter()
         self._notices: Counter[tuple[str, str]] = Counter()
+        self._ids: set[str] = set()
 
     def committed(self, c: Committed) -> None:
         """See `Watcher.committed`."""
@@ -169,6 +170,9 @@ class EndsReported(Invariant):
 
     def received(self, peer: Peer, received: Received) -> None:
         """See `Watcher.received`."""
+        if received.message_id in self._ids:
+            return  # a repeat, which went to another CM than the first one
+        self._ids.add(received.message_id)
         moid = next((site.moid for site in self.world.sites.values() if peer in (site.bmc, *site.cms)), "")
         if received.type == wire_type(BillNotice):
             self._bills[moid, received.e164] += 1

@@ -7,6 +7,7 @@ what is left; wait until nothing stays behind. Whatever is not so in time is a v
 from __future__ import annotations
 
 import gc
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,6 +30,9 @@ SETTLE_SECONDS = 180.0
 """How long after the heal everything must have settled: frozen and dead instances, time-outs, leases, back-off."""
 END_SECONDS = 150.0
 """How long after the last release nothing may be left: bookings are looked at after a minute."""
+
+NUMBER = re.compile(r"\b00\d{5}\b")
+"""A number of the workload, in a violation's text."""
 
 INVARIANTS: tuple[type[Invariant], ...] = (
     reports.RequestsAnswered,
@@ -72,6 +76,7 @@ class Run:
         self.invariants = [kind(world) for kind in INVARIANTS]
         world.watchers += self.invariants
         self.workloads = {moid: Workload(world, site) for moid, site in world.sites.items()}
+        world.watchers += self.workloads.values()
         self.injector = Injector(world, self.workloads, faults)
 
     def run(self) -> Result:
@@ -124,6 +129,8 @@ class Run:
         found = []
         for each in self.invariants:
             found += [f"{each.code} {line}" for line in getattr(each, phase)()]
+        for workload in self.workloads.values():
+            found += workload.on_their_way()
         down = [each.name for each in self.world.instances() if not each.running]
         return [*found, *(f"I10 {name} is down" for name in down)]
 
@@ -137,7 +144,8 @@ class Run:
 
     def _story(self, violation: Violation) -> list[str]:
         history = self.world.history
-        about = history.last(40, violation.about) if violation.about else []
+        named = violation.about or next(iter(NUMBER.findall(violation.text)), "")
+        about = history.last(60, named) if named else []
         return [*about, *(["…"] if about else []), *history.last(60)]
 
     @contextmanager

@@ -14,7 +14,8 @@ from css.messages.create import CreateRequest, ReleaseRequest, ResourceAck
 from css.peers.cm import TO_CSS, CmPeer, Request
 from css.peers.cmu_process import TO_CSS as MCU_TO_CSS
 from css.peers.peer import Place
-from css.simulation.world import Site, World
+from css.ports.bus import Outgoing
+from css.simulation.world import Site, Watcher, World
 
 REPEATED_WITHIN_SECONDS = 540.0
 """A repetition is known as one for 10 minutes."""
@@ -52,7 +53,7 @@ class Sent(msgspec.Struct, eq=False):
     at_seconds: float
 
 
-class Workload:
+class Workload(Watcher):
     """One platform's. Its actions are methods; `WEIGHTS` says how often each is taken.
 
     @ivar factor: how many times the usual rate (fault 23).
@@ -64,6 +65,7 @@ class Workload:
         self.factor = 1.0
         self.sent: list[Sent] = []
         self.poisoned = 0
+        self._on_their_way: dict[str, str] = {}
         self._random: Random = world.random
         self._mean_seconds = mean_seconds
         self._numbers = [f"0{world.shape.platforms.index(site.moid)}60{number:03d}" for number in range(numbers)]
@@ -131,6 +133,15 @@ class Workload:
         correlation = f"{self.site.moid}/{self._random.choice(self._numbers)}/{self._random.randrange(1 << 50)}"
         cm.send_raw(body, ("", to.RMS_REPLY_QUEUE), correlation_id=correlation)
 
+    def published(self, moid: str, message: Outgoing, routed: bool) -> None:
+        """See `Watcher.published`."""
+        if self._on_their_way:
+            self._on_their_way.pop(message.correlation_id, None)
+
+    def on_their_way(self) -> list[str]:
+        """Requests that no broker has seen yet."""
+        return [f"I1 {e164}: a request is still to be sent" for e164 in self._on_their_way.values()]
+
     def recent(self) -> list[Sent]:
         """Requests that may be repeated."""
         since = self.world.timeline.now - REPEATED_WITHIN_SECONDS
@@ -152,6 +163,7 @@ class Workload:
         request = cm.request(kind, confE164=e164, **fields)
         request.answer.addErrback(lambda _: None)  # no queue of CSS: the CM is told by its broker
         self.world.history.note("ask", f"{cm.name} {kind} {e164} {request.message_id}")
+        self._on_their_way[request.correlation_id] = e164
         self.sent.append(Sent(cm, request, e164, self.world.timeline.now))
 
     def _repeat(self, sent: Sent) -> None:

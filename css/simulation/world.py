@@ -11,7 +11,7 @@ import msgspec
 from css.adapters.memory.keys import conf_key, record_key
 from css.adapters.memory.keyspace import Keyspace
 from css.domain.conference import Conference, from_fields
-from css.messages.codec import decode, wire_type
+from css.handlers import addresses as to
 from css.peers.cm import CmPeer
 from css.peers.cmu import CmuHost
 from css.peers.inbox import Received
@@ -142,6 +142,13 @@ class Site:
         """The situations in which any conference is."""
         return sorted({conference.situation.value for conference in self.conferences()})
 
+    def dead_queues(self) -> list[str]:
+        """Queues of MCU processes that are no more: nobody will ever empty them."""
+        alive = [to.mcu_queue(ip, pid) for ip, host in self.hosts.items() for pid in host.processes]
+        hosts = [to.mcu_host_queue(ip) for ip in self.hosts]
+        mcus = [name for name in self.broker.queue_names() if name.startswith(to.mcu_host_queue(""))]
+        return [name for name in mcus if name not in (*alive, *hosts)]
+
     def set_used(self, moid: str, used: int) -> None:
         """The BMC stops a user domain, or lets it go on: its row first, then the notice."""
         rows = self.world.sql.database.domain_rows
@@ -266,7 +273,3 @@ def _change(commit: Commit) -> str:
         f"{commit.set_fields.get('state', '')} {commit.set_fields.get('epoch', '')} {commit.set_fields.get('ip', '')}"
     )
 
-
-def kind_of(body: bytes) -> str:
-    """Wire type of a valid message."""
-    return wire_type(decode(body))
