@@ -136,4 +136,10 @@ class Dispatcher:
             delivery.reply_to,
             headers=dict(delivery.headers),
         )
-        await self._bus.publish(parked(message, reason, delivery.queue, **headers))
+        try:
+            await self._bus.publish(parked(message, reason, delivery.queue, **headers))
+        except Unroutable:
+            # Its own headers can't be sent on (with ours they exceed a frame …): its body matters more than they do.
+            self._tally.count("parked_without_headers")
+            bare = Outgoing(to.DEFAULT, to.PARK_QUEUE, delivery.body, message_id("bare", delivery.message_id))
+            await self._bus.publish(parked(bare, reason, delivery.queue, **headers))
