@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -91,12 +90,8 @@ class Post:
         if bus is None:
             later += [each for each in letters if not await self._overdue(each, platform)]
             return []
-        if len(letters) == 1:
-            outcomes = [await _outcome(bus.publish(letters[0].outgoing))]
-        else:
-            publishes: list[Deferred[Any]] = [bus.publish(each.outgoing) for each in letters]
-            pairs = await DeferredList(publishes, consumeErrors=True)
-            outcomes = [None if ok else result.value for ok, result in pairs]
+        publishes = [bus.publish(each.outgoing) for each in letters]
+        outcomes = [await _outcome(each) for each in publishes]
         soon = []
         for letter, error in zip(letters, outcomes, strict=True):
             fate = _Fate.DONE if error is None else await self._fate(letter, error, platform, peer)
@@ -150,14 +145,17 @@ class Post:
             key=outgoing.routing_key,
             reason=reason,
         )
-        error = await _outcome(self._own.publish(parked(outgoing, reason, outgoing.routing_key)))
-        return error is None
+        try:
+            await self._own.publish(parked(outgoing, reason, outgoing.routing_key))
+        except BusError:
+            return False
+        return True
 
 
-async def _outcome(publish: Deferred[None]) -> BaseException | None:
+async def _outcome(publish: Deferred[None]) -> Exception | None:
     try:
         await publish
-    except BusError as error:
+    except Exception as error:
         return error
     return None
 

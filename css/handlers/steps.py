@@ -61,6 +61,8 @@ class Prepared(msgspec.Struct, gc=False):
     decision: Decision
     composed: Composed
     after: Conference | None
+    fields: Fields
+    """Of `after`, if the decision changes the record."""
     mark: str
 
 
@@ -184,7 +186,9 @@ class Steps:
 
     async def _commit(self, store: IConferenceStore, commit: Commit) -> CommitResult:
         """Commit, and with it forget what earlier steps of the number have carried out."""
-        commit = msgspec.structs.replace(commit, cleared=self._outbox.cleared(store, commit.e164))
+        cleared = self._outbox.cleared(store, commit.e164)
+        if cleared:
+            commit = msgspec.structs.replace(commit, cleared=cleared)
         try:
             result = await store.commit(commit)
         except Exception:
@@ -211,9 +215,10 @@ class Steps:
         composed = self._composer.compose(decision.effects, subject, (epoch, version, salt), now_ms)
         mark = f"{epoch}.{version}.{salt}" if salt else f"{epoch}.{version}"
         entries = self._outbox.entries(composed.parcels, mark, now_ms)
-        commit = _commit_of(e164, known, decision, now_ms)
+        fields = to_fields(decision.record) if decision.record is not None else {}
+        commit = _commit_of(e164, known, decision, fields, now_ms)
         commit = msgspec.structs.replace(commit, outbox=entries, answers=tuple(composed.answers))
-        return Prepared(commit, decision, composed, after, mark)
+        return Prepared(commit, decision, composed, after, fields, mark)
 
     async def _carry_out(
         self, store: IConferenceStore, e164: str, name: str, prepared: Prepared, result: CommitResult
@@ -236,7 +241,7 @@ class Steps:
             return
         if prepared.decision.changed:
             after = msgspec.structs.replace(prepared.after, version=prepared.after.version + 1)
-            self._hints[key] = Known(to_fields(after), after)
+            self._hints[key] = Known(prepared.fields, after)
             self._hints.move_to_end(key)
             if len(self._hints) > self.HINTS:
                 self._hints.popitem(last=False)
@@ -270,8 +275,8 @@ def _nobody(e164: str, platform: str, epoch: int) -> Conference:
     )
 
 
-def _commit_of(e164: str, known: Known, decision: Decision, now_ms: int) -> Commit:
-    """The record's part of a commit."""
+def _commit_of(e164: str, known: Known, decision: Decision, fields: Fields, now_ms: int) -> Commit:
+    """The record's part of a commit. @param fields: of the record after the step, if that changes it."""
     before = known.conference
     expected = (str(before.first_epoch), before.version) if before else None
     if not decision.changed:
@@ -280,7 +285,6 @@ def _commit_of(e164: str, known: Known, decision: Decision, now_ms: int) -> Comm
         assert before is not None  # only what exists can end
         return _ending(e164, before, expected, decision, now_ms)
     after = decision.record
-    fields = to_fields(after)
     old_indexes, new_indexes = (indexes(before) if before else {}), indexes(after)
     return Commit(
         e164=e164,
