@@ -14,7 +14,7 @@ from css.peers.cm import CmPeer
 from css.peers.peer import Fault
 from css.ports.bus import Delivery, IBus, IConsumer, Outgoing, Queue, Topology
 from css.service import CssService
-from tests.scenarios.ground import MemoryGround, ServerGround, Site, Stage, reactor, until
+from tests.scenarios.ground import MemoryGround, ServerGround, Site, Stage, finished, reactor, until
 from tests.scenarios.remains import leftovers
 
 if TYPE_CHECKING:
@@ -239,6 +239,7 @@ __all__ = [
     "OnMemory",
     "OnServers",
     "Scenario",
+    "finished",
     "pause",
     "to",
     "until",
