@@ -49,7 +49,7 @@ class Receiver(ABC):
     def header(self, data: bytes, position: int) -> None:
         """The header frame."""
         self._properties = properties = read_properties(data, position)
-        self._missing = properties.size
+        self._missing = properties[0]
         if not self._missing:
             self._properties = None
             self.finish(properties, b"")
@@ -60,11 +60,11 @@ class Receiver(ABC):
         if properties is None:
             raise ValueError("a body without a header")
         size = stop - start
-        if size == properties.size:
+        if size == properties[0]:
             whole = data[start:stop]
         else:
             self._missing -= size
-            self._keep(data, start, stop, properties.size)
+            self._keep(data, start, stop, properties[0])
             if self._missing > 0:
                 return
             whole = b"".join(self._chunks)
@@ -193,4 +193,4 @@ class ReturnReceiver(Receiver):
         self._address = (exchange, read_short_string(data, position)[0])
 
     def finish(self, properties: Properties, body: bytes) -> None:
-        self._returned(*self._address, properties.message_id)
+        self._returned(*self._address, properties[1])

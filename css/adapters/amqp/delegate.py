@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import ITransport
 from txamqp.client import Closed, TwistedDelegate
 
 if TYPE_CHECKING:
@@ -68,6 +67,5 @@ class LinkDelegate(TwistedDelegate):
         client.closed = True
         client.started.fail_if_not_fired(Closed(reason))
         client.flush()
-        transport: ITransport = client.transport
-        transport.unregisterProducer()  # type: ignore[attr-defined]
-        transport.loseConnection()
+        client.output.close()
+        client.transport.loseConnection()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from css.adapters.amqp.codec import FRAME_END
 from css.adapters.amqp.table import TableError, decode_table, encode_table
@@ -38,23 +38,23 @@ _CORRELATION_ID, _REPLY_TO, _EXPIRATION, _MESSAGE_ID = 0x0400, 0x0200, 0x0100, 0
 _JSON = b"\x10application/json"
 _PERSISTENT = b"\x02"
 
-_SHORT = [bytes((length,)) for length in range(256)]
-
 
 class NotEncodable(ValueError):
     """A message can't be written as AMQP: a name longer than 255 bytes, a header without a type."""
 
 
-class Properties(NamedTuple):
-    """What CSS reads of a content header."""
+class _Lengths(dict[int, bytes]):
+    """The byte that a short string begins with, by the string's length."""
 
-    size: int
-    """Of the body, in bytes."""
-    message_id: str
-    correlation_id: str
-    reply_to: str
-    headers: Mapping[str, Any]
+    def __missing__(self, length: int) -> bytes:
+        raise NotEncodable("longer than 255 bytes")
 
+
+_SHORT = _Lengths({length: bytes((length,)) for length in range(256)})
+
+
+Properties = tuple[int, str, str, str, Mapping[str, Any]]
+"""What CSS reads of a content header: the body's size in bytes, message id, correlation id, reply-to, headers."""
 
 NO_HEADERS: Mapping[str, Any] = {}
 
@@ -62,8 +62,6 @@ NO_HEADERS: Mapping[str, Any] = {}
 def short_string(text: str) -> bytes:
     """@raise NotEncodable: if it is longer than 255 bytes."""
     raw = text.encode()
-    if len(raw) > 255:
-        raise NotEncodable("longer than 255 bytes")
     return _SHORT[len(raw)] + raw
 
 
@@ -74,34 +72,38 @@ def publish_method(channel: int, exchange: str, routing_key: str) -> bytes:
     return FRAME_START.pack(METHOD, channel, len(payload)) + payload + FRAME_END
 
 
-def content_frames(channel: int, message: Outgoing, max_payload: int) -> bytes:
-    """@return: header and body frames of a message. @raise ValueError: if it can't be encoded."""
+def publish_frames(method: bytes, channel: int, message: Outgoing, max_payload: int) -> bytes:
+    """@return: a publish: the method frame as given, then header and body. @raise ValueError: it is not encodable."""
     flags = _CONTENT_TYPE | _DELIVERY_MODE
-    properties = _JSON
+    parts = [_JSON]
     if message.headers:
         flags |= _HEADERS
-        properties += encode_table(message.headers)
-    properties += _PERSISTENT
+        parts.append(encode_table(message.headers))
+    parts.append(_PERSISTENT)
     if message.correlation_id:
         flags |= _CORRELATION_ID
-        properties += short_string(message.correlation_id)
+        raw = message.correlation_id.encode()
+        parts += (_SHORT[len(raw)], raw)
     if message.reply_to:
         flags |= _REPLY_TO
-        properties += short_string(message.reply_to)
+        raw = message.reply_to.encode()
+        parts += (_SHORT[len(raw)], raw)
     if message.expiration_ms:
         flags |= _EXPIRATION
-        properties += short_string(str(message.expiration_ms))
+        parts.append(short_string(str(message.expiration_ms)))
     if message.message_id:
         flags |= _MESSAGE_ID
-        properties += short_string(message.message_id)
+        raw = message.message_id.encode()
+        parts += (_SHORT[len(raw)], raw)
+    properties = b"".join(parts)
     if len(properties) + 14 > max_payload:
         raise NotEncodable("headers do not fit in one frame")
     body = message.body
     size = len(body)
     start = _CONTENT_START.pack(HEADER, channel, len(properties) + 14, 60, 0, size, flags)
-    if size <= max_payload and size:
-        return b"".join((start, properties, _BODY_START.pack(0xCE, BODY, channel, size), body, FRAME_END))
-    return b"".join((start, properties, *_long_body(channel, body, max_payload), FRAME_END))
+    if 0 < size <= max_payload:
+        return b"".join((method, start, properties, _BODY_START.pack(0xCE, BODY, channel, size), body, FRAME_END))
+    return b"".join((method, start, properties, *_long_body(channel, body, max_payload), FRAME_END))
 
 
 def _long_body(channel: int, body: bytes, max_payload: int) -> list[bytes]:
@@ -135,21 +137,24 @@ def read_properties(data: bytes, position: int) -> Properties:  # noqa: C901 (on
         position += 1
     if flags & _PRIORITY:
         position += 1
-    correlation_id = reply_to = message_id = ""
+    correlation_id = reply_to = message_id = b""
     if flags & _CORRELATION_ID:
         start = position + 1
         position = start + data[position]
-        correlation_id = read_text(data[start:position])
+        correlation_id = data[start:position]
     if flags & _REPLY_TO:
         start = position + 1
         position = start + data[position]
-        reply_to = read_text(data[start:position])
+        reply_to = data[start:position]
     if flags & _EXPIRATION:
         position += 1 + data[position]
     if flags & _MESSAGE_ID:
         start = position + 1
-        message_id = read_text(data[start : start + data[position]])
-    return Properties(size, message_id, correlation_id, reply_to, headers)
+        message_id = data[start : start + data[position]]
+    try:
+        return size, message_id.decode(), correlation_id.decode(), reply_to.decode(), headers
+    except UnicodeDecodeError:
+        return size, read_text(message_id), read_text(correlation_id), read_text(reply_to), headers
 
 
 def read_short_string(data: bytes, position: int) -> tuple[str, int]:

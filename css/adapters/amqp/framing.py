@@ -15,6 +15,7 @@ from txamqp.queue import TimeoutDeferredQueue
 from css.adapters.amqp.codec import HEARTBEAT_FRAME, decode_method, encode_method, load_spec
 from css.adapters.amqp.content import DeliveryChannel, Receiver
 from css.adapters.amqp.frames import ACK, BODY, DELIVER, FRAME_START, HEADER, METHOD, NACK, RETURN, TAG_AND_FLAG
+from css.adapters.amqp.output import Output, output_to
 from css.adapters.amqp.publisher import Publisher
 
 FRAME_OVERHEAD = 8
@@ -41,6 +42,7 @@ class FrameProtocol(AMQClient):
 
     def __init__(self, reactor: IReactorTime, delegate: Delegate, vhost: str) -> None:
         super().__init__(delegate, vhost, load_spec(), heartbeat=0, clock=reactor)
+        self.output: Output
         self.publisher: Publisher | None = None
         self.receivers: dict[int, Receiver] = {}
         self.max_payload = MIN_FRAME - FRAME_OVERHEAD
@@ -57,11 +59,10 @@ class FrameProtocol(AMQClient):
         self._out: list[bytes] = []
         self._with_acks: list[DeliveryChannel] = []
         self._flush_call: IDelayedCall | None = None
-        self._paused = False
 
     def connectionMade(self) -> None:
-        self.transport.registerProducer(self, True)
-        self.transport.write(b"AMQP\x00\x00\x09\x01")
+        self.output = output_to(self.transport, self.flush)
+        self.output.write(b"AMQP\x00\x00\x09\x01")
 
     def connectionLost(self, reason: Any) -> None:
         self._ended = True
@@ -86,18 +87,6 @@ class FrameProtocol(AMQClient):
 
     # Writing
 
-    def pauseProducing(self) -> None:
-        """The transport's buffer is full: keep what comes."""
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        """There is room again."""
-        self._paused = False
-        self.flush()
-
-    def stopProducing(self) -> None:
-        """The transport is gone; `connectionLost` follows."""
-
     def write_soon(self, data: bytes) -> None:
         """Write at the end of this turn, or of what is being read."""
         if self._ended:
@@ -114,8 +103,8 @@ class FrameProtocol(AMQClient):
                 self._flush_call = self.clock.callLater(0, self._flush_later)
 
     def flush(self) -> None:
-        """Write what waits, unless the transport asked for a pause."""
-        if self._paused or self._ended:
+        """Write what waits, unless there is no room."""
+        if self._ended or self.output.full:
             return
         out = self._out
         if self._with_acks:
@@ -125,7 +114,7 @@ class FrameProtocol(AMQClient):
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             self.wrote = True
-            self.transport.write(data)
+            self.output.write(data)
 
     def send_heartbeat(self) -> None:
         self.write_soon(HEARTBEAT_FRAME)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from css.adapters.amqp.content import ReturnReceiver
-from css.adapters.amqp.frames import NotEncodable, content_frames, publish_method
+from css.adapters.amqp.frames import NotEncodable, publish_frames, publish_method
 from css.adapters.pending import PendingPublishes
 from css.ports.bus import Outgoing, Unconfirmed, Unroutable
 
@@ -39,9 +39,9 @@ class Publisher:
         method = self._methods.get(address)
         if method is None:
             method = self._new_method(address)
-        frames = content_frames(self.number, message, self._link.max_payload)
+        frames = publish_frames(method, self.number, message, self._link.max_payload)
         self._tag = tag = self._tag + 1
-        self._write(method + frames)
+        self._write(frames)
         return self._pending.add(tag, message)
 
     def hold(self) -> None:

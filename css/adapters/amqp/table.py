@@ -50,12 +50,26 @@ def _encode_table(table: Mapping[str, Value], depth: int) -> bytes:
     _check_depth(depth)
     parts: list[bytes] = []
     for key, value in table.items():
-        name = key.encode()
-        if len(name) > 255:
-            raise TableError("a key is longer than 255 bytes")
-        parts += (bytes((len(name),)), name, _encode_value(value, depth))
+        parts.append(_KEYS.get(key) or _encode_key(key))
+        encoder = _ENCODERS.get(type(value))
+        parts.append(_encode_value(value, depth) if encoder is None else encoder(value, depth))
     content = b"".join(parts)
     return _LONG.pack(len(content)) + content
+
+
+_KEYS: dict[str, bytes] = {}
+_MAX_KEYS = 256
+
+
+def _encode_key(key: str) -> bytes:
+    """Encode a field's name; those that come first, which are CSS's own, are kept."""
+    name = key.encode()
+    if len(name) > 255:
+        raise TableError("a key is longer than 255 bytes")
+    encoded = bytes((len(name),)) + name
+    if len(_KEYS) < _MAX_KEYS:
+        _KEYS[key] = encoded
+    return encoded
 
 
 def _encode_value(value: Value, depth: int) -> bytes:
@@ -158,7 +172,7 @@ def _decode_table(data: bytes, position: int, depth: int) -> Decoded:
         start = position + 1
         position = start + data[position]
         key = str(data[start:position], "utf-8", "replace")
-        table[key], position = _decode_value(data, position, depth)
+        table[key], position = _DECODERS[data[position]](data, position + 1, depth)
     if position != end:
         raise TableError("a value exceeds its table")
     return table, end
@@ -227,9 +241,10 @@ def _decode_timestamp(data: bytes, position: int, _depth: int) -> Decoded:
 
 def _fixed(code: str) -> Callable[[bytes, int, int], Decoded]:
     number = struct.Struct(">" + code)
+    unpack_from, size = number.unpack_from, number.size
 
     def decode(data: bytes, position: int, _depth: int) -> Decoded:
-        return number.unpack_from(data, position)[0], position + number.size
+        return unpack_from(data, position)[0], position + size
 
     return decode
 

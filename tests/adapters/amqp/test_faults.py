@@ -218,7 +218,7 @@ class Faults(BrokerCase):
             if len(publishes) % 10 == 0:
                 await pause(0.001)
         self.assertEqual(len(publishes), 200)
-        await until(lambda: bus._link is not None and bus._link._paused)
+        await until(lambda: bus._link is not None and bus._link.output.full)
         for pair in self.proxy.pairs:
             pair.sides[True].transport.resumeProducing()
         await gatherResults(publishes)

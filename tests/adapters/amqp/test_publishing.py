@@ -130,12 +130,12 @@ class Publishing(LinkCase):
         self.assertEqual(self.broker.sent(Basic.Publish)[-1].routing_key, "q4999")
 
     def test_back_pressure(self) -> None:
-        self.broker.client.pauseProducing()
+        self.broker.client.output.pauseProducing()
         published = self.publish()
         self.broker.send(self.consuming, *deliver(1, b""))
         settle(self.clock)
         self.assertEqual(self.transport.writes, [])
-        self.broker.client.resumeProducing()
+        self.broker.client.output.resumeProducing()
         self.assertEqual(len(self.broker.sent(Basic.Publish)), 1)
         self.assertEqual(self.acks(), [(1, False)])
         self.confirm(1)
