@@ -12,7 +12,7 @@ from css.domain.events import Event, ReleaseAsked
 from css.domain.platforms import Platforms
 from css.handlers.dispatch import Routes
 from css.handlers.lookup import Lookup
-from css.handlers.requests import Answers, requester_of
+from css.handlers.requests import Answers, pending, requester_of
 from css.handlers.steps import Steps
 from css.messages.create import ReleaseNack, ReleaseRequest
 from css.ports.bus import Delivery
@@ -61,14 +61,22 @@ class Releasing:
             missing = ErrCode.CONF_NOT_FOUND if found.all_answered else ErrCode.UNREACHABLE_PLATFORM
             await self._refuse(request, requester, certain, missing)
             return
-        if not await self._release(found.store, e164, requester):
+        if await self._release(found.store, e164, requester, certain):
+            return
+        known = (await found.store.load(e164, requester.request_key)).request if certain else None
+        if known is not None:
+            await self._answers.repeat(found.store, known)
+        else:
             await self._refuse(request, requester, certain, ErrCode.CONF_NOT_FOUND)
 
-    async def _release(self, store: IConferenceStore, e164: str, requester: Requester) -> bool:
+    async def _release(self, store: IConferenceStore, e164: str, requester: Requester, certain: bool) -> bool:
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
             return None if c is None else ReleaseAsked(now_ms=now_ms, requester=requester)
 
-        return await self._steps.take(store, e164, "release", prepare) is not None
+        # The commit asks once more whether the request is new: another instance may be busy with a repetition of it,
+        # and what it ends must not be followed by the end of the next conference with the number.
+        memory = pending(requester, certain) if certain else None
+        return await self._steps.take(store, e164, "release", prepare, memory) is not None
 
     async def _refuse(self, request: ReleaseRequest, requester: Requester, certain: bool, error: ErrCode) -> None:
         self.log.info("{e164}: release refused: {error}", e164=request.confE164, error=error)
