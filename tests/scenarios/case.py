@@ -29,7 +29,11 @@ E164 = "0660175"
 NAME = "周例会：第一季度"
 HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 
-PATIENT: dict[str, float] = {"request_timeout_seconds": 20.0, "creating_timeout_seconds": 60.0}
+PATIENT: dict[str, float] = {
+    "request_timeout_seconds": 20.0,
+    "creating_timeout_seconds": 60.0,
+    "outbox_lease_seconds": 5.0,
+}
 """Time-outs for tests in which none is to happen, however busy the machine."""
 
 
