@@ -76,6 +76,11 @@ class Child:
         """False once it has ended."""
         return self._process.poll() is None
 
+    @property
+    def status(self) -> int | None:
+        """Its exit status, negative: the signal that killed it; None while it runs."""
+        return self._process.poll()
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self._process.send_signal(number)

@@ -1,0 +1,157 @@
+"""What peers do in a scenario with a known end, and the end state by which two runs are compared."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from css.peers.inbox import Received
+from css.peers.rms import Resources
+from tests.scenarios.ground import finished
+from tests.scenarios.processes import PLATFORM, Scene
+
+HOSTS = ["10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.9"]
+GOOD, BUSY, BAD = HOSTS[:2], HOSTS[2], HOSTS[3]
+USERS = ["u-good", "u-busy", "u-next", "u-bad", "u-none"]
+LATE_USER = "u-late"
+
+Day = Callable[[Scene], Awaitable[None]]
+
+
+def prepare(scene: Scene) -> None:
+    """Tell RMS whom it grants what, and make one host refuse everything."""
+    rms, room = scene.peers.rms, scene.peers.roommoid
+    for user, hosts in (("u-good", GOOD), ("u-busy", [BUSY]), ("u-next", [BAD, BUSY]), ("u-bad", [BAD])):
+        rms.answer(user, Resources(room, hosts))
+    rms.answer(LATE_USER, Resources(room, GOOD))
+    rms.refuse("u-none", "NO_RESOURCE")
+    scene.peers.hosts[BAD].mood.reject("MCU_FULL")
+
+
+async def ordinary(scene: Scene) -> None:
+    """Creates that succeed at once, at the second host, or not at all; a new domain; releases."""
+    cm, bmc = scene.peers.cm, scene.peers.bmc
+    await finished([cm.create(f"00{n}", f"会议 {n}", "u-good", mtreqid="1", maxjoinmt=8 + n % 2) for n in range(4)])
+    await finished([cm.create("010", "busy", "u-busy", mtreqid="1"), cm.create("011", "refused", "u-none")])
+    await finished([cm.create("012", "second host", "u-next"), cm.create("013", "no host", "u-bad")])
+    await scene.write_domains({LATE_USER: 0})
+    bmc.send_domain("add", LATE_USER, level=0, uplevelmoid=PLATFORM, used=1)
+    await scene.ready(LATE_USER)
+    unknown = cm.create("014", "unknown domain", "u-nobody")
+    again = cm.request("CM_MAU_CREATECONF_REQ", confE164="015", confname="late", moid=LATE_USER, mtreqid="1")
+    await finished([unknown, again.answer])
+    released = [cm.release(e164) for e164 in ("000", "001", "012", "099")]
+    await finished(released)
+    await cm.repeat(again)
+
+
+async def silence(scene: Scene) -> None:
+    """Creates that fail because RMS, then the only host, says nothing."""
+    cm, rms = scene.peers.cm, scene.peers.rms
+    rms.silent()
+    await cm.create("020", "silent RMS", "u-good")
+    rms.resume()
+    scene.peers.hosts[BAD].mood.silent()
+    await cm.create("021", "silent MCU", "u-bad")
+
+
+async def end_state(scene: Scene) -> dict[str, Any]:
+    """All that is left of a day, without what may differ between two runs: MCU choice, epochs, times, ids."""
+    dump = await scene.ground.dump(PLATFORM)
+    rows = await scene.ground.database.confinfo_page(PLATFORM, "", 1000)
+    hosts = scene.peers.hosts.values()
+    return {
+        "told CM": _counted(scene.peers.cm.inbox.all()),
+        "placed twice or nowhere": _misplaced(scene, dump),
+        "records": {key[7:]: _record(fields) for key, fields in dump.items() if key.startswith("confex/")},
+        "conf": {key[5:]: _without(fields, "begintime") for key, fields in dump.items() if key.startswith("conf/")},
+        "licences": {
+            key[8:]: sorted(_e164(member) for member in members)
+            for key, members in dump.items()
+            if key.startswith("css/set/licence/")
+        },
+        "indexes": {
+            _index(key): sorted(_text(member) for member in members[::2])
+            for key, members in dump.items()
+            if key.startswith("css/index/") and "/host/" not in key
+        },
+        "booked": sorted(_booked(dump)),
+        "ended": {key[10:]: _text_of(fields, "reason") for key, fields in dump.items() if key.startswith("css/ended/")},
+        "pending requests": sum(not value for key, value in dump.items() if key.startswith("css/req/")),
+        "answered requests": sum(bool(value) for key, value in dump.items() if key.startswith("css/req/")),
+        "outbox": sorted(key for key in dump if key.startswith(("css/out/", "css/outdue/", "css/outlanes/"))),
+        "domains": sorted(key for key in dump if key.startswith("domain/")),
+        "rows": {
+            row.e164: (row.confname, row.password, row.moid, row.srcplatformmoid, row.platformmoid) for row in rows
+        },
+        "running": Counter(e164 for host in hosts for e164 in host.conferences),
+        "upu": {key: entry.confname for key, entry in scene.peers.upu.table().items()},
+        "upu was told": _counted(scene.peers.upu.inbox.all()),
+        "bills": _counted(scene.peers.bmc.bills()),
+        "faults": [fault.reason for fault in scene.peers.faults()],
+    }
+
+
+def _counted(received: list[Received]) -> Counter[tuple[str, ...]]:
+    """How often a peer was told what; repeats of a message id count once, as its inbox does."""
+    return Counter(
+        (each.type, each.e164, str(each.fields.get("errcode", "")), str(each.fields.get("reason", "")))
+        for each in received
+    )
+
+
+def _misplaced(scene: Scene, dump: dict[str, Any]) -> list[str]:
+    """Conferences that do not run exactly where their record says, under the epoch that it says."""
+    wrong = []
+    for key, record in dump.items():
+        if key.startswith("confex/") and _text_of(record, "state") == "ongoing":
+            e164 = key[7:]
+            told = (_text_of(record, "ip"), _text_of(record, "pid"), int(_text_of(record, "epoch")))
+            found = [
+                (host.ip, pid, process.conferences[e164].epoch)
+                for host in scene.peers.hosts.values()
+                for pid, process in host.processes.items()
+                if e164 in process.conferences
+            ]
+            if found != [told]:
+                wrong.append(f"{e164}: record {told}, MCUs {found}")
+    return wrong
+
+
+def _booked(dump: dict[str, Any]) -> list[str]:
+    """Numbers that count as load, once for each place that they have."""
+    return [
+        _text(token).split("/")[1] for key, tokens in dump.items() if key.startswith("css/load/") for token in tokens
+    ]
+
+
+def _record(fields: list[bytes]) -> dict[str, str]:
+    return _without(
+        fields, "ip", "pid", "epoch", "first_epoch", "createtime", "endtime", "version", "attempt", "due_ms"
+    )
+
+
+def _without(fields: list[bytes], *names: str) -> dict[str, str]:
+    return {name: value for name, value in _texts(fields).items() if name not in names}
+
+
+def _texts(fields: list[bytes]) -> dict[str, str]:
+    texts = [_text(each) for each in fields]
+    return dict(zip(texts[::2], texts[1::2], strict=True))
+
+
+def _text_of(fields: list[bytes], name: str) -> str:
+    return _texts(fields).get(name, "")
+
+
+def _text(value: bytes) -> str:
+    return value.decode()
+
+
+def _e164(member: bytes) -> str:
+    return _text(member).partition(":")[0]
+
+
+def _index(key: str) -> str:
+    return key[len("css/index/") :]

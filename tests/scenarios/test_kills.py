@@ -1,0 +1,172 @@
+"""kill -9 of CSS at every point of a day's work: in the end nobody can tell that it happened (real servers).
+
+In `make test` several deaths share a day, one after the other; in `make soak` each has a day of its own.
+"""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from tests.scale import soaking
+from tests.scenarios.days import HOSTS, USERS, Day, ordinary, prepare, silence
+from tests.scenarios.ground import ServerGround
+from tests.scenarios.kills import Kills, live_through
+from tests.scenarios.processes import Scene
+
+
+def in_turn(*points: str) -> list[Kills]:
+    """Days in which an instance dies at each of these points."""
+    return [Kills((point,)) for point in points] if soaking() else [Kills(points)]
+
+
+class KillTests(TestCase):
+    """Each test demands that disturbed days end as an undisturbed one does."""
+
+    timeout = 600
+    maxDiff = None
+
+    def equal(self, day: Day, kills: list[Kills], **timers: float) -> Deferred[None]:
+        """Demand that a day ends the same with each of the kills."""
+
+        def compare(found: tuple[dict[str, Any], dict[str, dict[str, Any]]]) -> None:
+            undisturbed, disturbed = found
+            self.healthy(undisturbed)
+            for name, state in disturbed.items():
+                wrong = {part: state[part] for part, wanted in undisturbed.items() if state[part] != wanted}
+                wanted = {part: undisturbed[part] for part in wrong}
+                self.assertEqual(wrong, wanted, f"killed at {name}")
+
+        return live_through(day, kills, timers).addCallback(compare)
+
+    def healthy(self, state: dict[str, Any]) -> None:
+        """Demand that nothing is left under way: two equal states could be equally wrong."""
+        for part in ("placed twice or nowhere", "outbox", "faults", "queues"):
+            self.assertFalse(state[part], part)
+        self.assertEqual(state["pending requests"], 0)
+        for part in ("records", "rows", "booked"):
+            self.assertEqual(sorted(state[part]), sorted(state["running"]), part)
+
+    def test_create(self) -> Deferred[None]:
+        return self.equal(
+            ordinary,
+            in_turn(
+                "create.before_commit",
+                "create.after_commit",
+                "create.after_confirm",
+                "CreateRequest.before_ack",
+                "told:GET_RES_REQ",
+            ),
+        )
+
+    def test_place(self) -> Deferred[None]:
+        return self.equal(
+            ordinary,
+            in_turn(
+                "place.before_load",
+                "place.after_commit",
+                "place.after_confirm",
+                "ResourceAck.before_ack",
+                "told:MAU_MCU_CREATECONF_REQ",
+            ),
+        )
+
+    def test_accept(self) -> Deferred[None]:
+        return self.equal(
+            ordinary,
+            in_turn(
+                "accept.before_commit",
+                "accept.after_commit",
+                "accept.after_confirm",
+                "McuCreateAck.before_ack",
+                "told:MAU_CM_CREATECONF_ACK",
+            ),
+        )
+
+    def test_refusals(self) -> Deferred[None]:
+        return self.equal(
+            ordinary,
+            in_turn(
+                "refuse_resources.after_commit",
+                "refuse.after_commit",
+                "McuCreateNack.before_ack",
+                "answer.after_commit",
+                "answer.after_confirm",
+            ),
+        )
+
+    def test_release(self) -> Deferred[None]:
+        return self.equal(
+            ordinary,
+            in_turn(
+                "release.before_commit",
+                "release.after_commit",
+                "ReleaseRequest.before_ack",
+                "told:MAU_MCU_RELEASECONF_CMD",
+            ),
+        )
+
+    def test_what_follows_a_commit(self) -> Deferred[None]:
+        return self.equal(
+            ordinary,
+            in_turn(
+                "rows.before_commit",
+                "rows.after_commit",
+                "outbox.before_commit",
+                "loads.before_commit",
+                "loads.after_commit",
+            ),
+        )
+
+    def test_sweep(self) -> Deferred[None]:
+        chain = ("accept.after_commit", "sweep.before_publish", "sweep.after_confirm")
+        return self.equal(ordinary, [Kills(chain)])
+
+    def test_directory_and_licence(self) -> Deferred[None]:
+        return self.equal(ordinary, in_turn("LicenseNotice.before_ack", "DomainAddNotice.before_ack"))
+
+    def test_booked_and_not_committed(self) -> Deferred[None]:
+        """The place that was booked is dropped when its lease, twice the creating time-out, has run out."""
+        days = [Kills(("place.before_commit",)), Kills(("refuse.before_commit",))]
+        return self.equal(ordinary, days, request_timeout_seconds=6.0, creating_timeout_seconds=6.0)
+
+    def test_silence(self) -> Deferred[None]:
+        return self.equal(
+            silence,
+            in_turn("overdue.before_commit", "overdue.after_commit", "overdue.after_confirm"),
+            request_timeout_seconds=1.0,
+            creating_timeout_seconds=1.0,
+        )
+
+    def test_one_of_two(self) -> Deferred[None]:
+        points = ("create.after_commit", "place.after_commit", "accept.after_commit")
+        return self.equal(ordinary, [Kills((point,), pair=True) for point in points])
+
+
+class ProbeTests(TestCase):
+    """No test above passes because its point was never reached."""
+
+    timeout = 120
+
+    async def test_the_process_is_killed_at_its_point(self) -> None:
+        scene = Scene(ServerGround())
+        try:
+            await scene.open(HOSTS, USERS)
+            prepare(scene)
+            process = scene.run("place.after_commit:2")
+            await process.serves()
+            await scene.ready(*USERS)
+            first = await scene.peers.cm.create("001", "one", "u-good")
+            self.assertEqual(first["type"], "MAU_CM_CREATECONF_ACK")
+            self.assertTrue(process.running, "killed at the first time, not at the second")
+            never = scene.peers.cm.create("002", "two", "u-good")
+            self.assertEqual(await process.dies(), -signal.SIGKILL)
+            self.assertNotIn("Received SIGTERM", process.log())
+            self.assertFalse(never.called)
+            dump = await scene.ground.dump("platform-a")
+            self.assertIn("css/out/platform-a/ask/002", dump, "its last effect is still in the outbox")
+        finally:
+            await scene.close()
