@@ -39,7 +39,9 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     from css.service import real_service
+    from css.steady import keep_steady
 
+    keep_steady(reactor)
     service = real_service(reactor, options["settings"], options["probe"])
     service.work.steps.says_why = bool(options["steps"])
     made: IService = service

@@ -132,9 +132,7 @@ class Timeline:
 class Process:
     """A program: its clock, which may be wrong, and its fate. All that happens in it goes through `run`.
 
-    Its timers go by its own clock, as Twisted's do: a clock that is set forward makes them due.
-
-    @ivar generation: grows with each death, by what came from an earlier life is known.
+    Its timers go by its own clock, as Twisted's do: `jump` makes them due early or late.
     """
 
     def __init__(self, timeline: Timeline, random: Random, name: str) -> None:

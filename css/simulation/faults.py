@@ -344,7 +344,7 @@ class JumpClock(Fault):
         instance = self.instance(site)
         if instance is None:
             return None
-        instance.process.jump(self.random.choice((-1, 1)) * self.random.choice((0.05, 2.0, 30.0, 3600.0)))
+        instance.set_clock(self.random.choice((-1, 1)) * self.random.choice((0.05, 2.0, 30.0, 3600.0)))
         return nothing
 
 

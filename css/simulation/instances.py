@@ -29,6 +29,11 @@ def settings_of(moid: str, name: str, timers: dict[str, float]) -> Settings:
     return parse("\n".join([*head, *lines]), "simulated.toml")
 
 
+def keeps_pace() -> bool:
+    """Whether the instances' reactor is one whose time never jumps."""
+    return True
+
+
 class Instance:
     """One of a platform's instances, through all its lives. The service tree of a dead one is kept, not collected:
     what a collector would close would run its `finally` blocks at a time that no seed determines."""
@@ -40,6 +45,7 @@ class Instance:
         self.lives = 0
         self.faces: list[Face] = []
         self.stopping: Deferred[None] | None = None
+        self._clock_error = world.random.uniform(-2.0, 2.0)
         self._settings = settings_of(moid, name, world.shape.timers)
         self._graveyard: list[CssService] = []
         self._probes_left = 0
@@ -65,7 +71,7 @@ class Instance:
         self._probes_left = 0
         self.faces = []
         self.process = process = Process(world.timeline, world.random, self.name)
-        process.offset_seconds = world.random.uniform(-2.0, 2.0)
+        process.offset_seconds = self._clock_error
         process.on_death = self._died
         connector = SimulatedConnector(process, self._bus, world.redis, world.sql)
         self.service = CssService(
@@ -98,6 +104,12 @@ class Instance:
     def resume(self) -> None:
         """SIGCONT."""
         self.process.resume()
+
+    def set_clock(self, seconds: float) -> None:
+        """Its machine's clock is set forward, or back. One that runs already keeps its pace (see `css.steady`)."""
+        self._clock_error += seconds
+        if not keeps_pace():
+            self.process.jump(seconds)
 
     def stop_in_order(self) -> None:
         """Stop as an operator does, then start again."""

@@ -277,4 +277,3 @@ def _ack_in(message: Outgoing) -> McuCreateAck | None:
     except Malformed:
         return None
     return decoded if isinstance(decoded, McuCreateAck) else None
-

@@ -195,7 +195,9 @@ class EndsReported(Invariant):
 
     def _reached(self) -> list[str]:
         """Where locator and SQL disagree with the records."""
-        running = {c.e164: c.platformmoid for site in self.world.sites.values() for c in site.conferences() if c.has_run}
+        running = {
+            c.e164: c.platformmoid for site in self.world.sites.values() for c in site.conferences() if c.has_run
+        }
         told = {e164: moid for site in self.world.sites.values() for e164, moid in _locator(site.upu).items()}
         rows = {e164: row.platformmoid for e164, row in self.world.sql.database.rows.items()}
         found = []

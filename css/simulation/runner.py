@@ -117,7 +117,9 @@ class Run:
         self._demand("ended", END_SECONDS, lambda: self._findings("ended"))
 
     def _all_serve(self) -> bool:
-        licensed = all(redis.store.server.keyspace.is_hash(f"domain/{m}/license") for m, redis in self.world.redis.items())
+        licensed = all(
+            redis.store.server.keyspace.is_hash(f"domain/{m}/license") for m, redis in self.world.redis.items()
+        )
         return licensed and all(each.service.startup.phase is Phase.SERVING for each in self.world.instances())
 
     def _look(self) -> None:
@@ -169,8 +171,6 @@ class Run:
                 gc.enable()
 
 
-def run_seed(
-    seed: int, minutes: float, shape: Shape | None = None, faults: tuple[type[Fault], ...] = FAULTS
-) -> Result:
+def run_seed(seed: int, minutes: float, shape: Shape | None = None, faults: tuple[type[Fault], ...] = FAULTS) -> Result:
     """Build a world from a seed, and live through it."""
     return Run(seed, minutes, shape, faults).run()

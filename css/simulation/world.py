@@ -272,4 +272,3 @@ def _change(commit: Commit) -> str:
     return (
         f"{commit.set_fields.get('state', '')} {commit.set_fields.get('epoch', '')} {commit.set_fields.get('ip', '')}"
     )
-
