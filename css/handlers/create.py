@@ -16,7 +16,7 @@ from css.domain.platforms import Platforms
 from css.handlers.clocks import StoreClocks
 from css.handlers.dispatch import Routes
 from css.handlers.domains import DomainCache
-from css.handlers.placing import Placing
+from css.handlers.placing import Placing, StepBookings
 from css.handlers.requests import Answers, pending, requester_of
 from css.handlers.steps import Steps, reservations
 from css.handlers.tally import Tally
@@ -159,11 +159,12 @@ class Creating:
             return
         store, e164, epoch = target
         hosts = tuple(dict.fromkeys(server.ip for server in answer.mcu))
+        bookings = StepBookings(self._placing)
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
             if c is None or c.situation is not Situation.ASKING_RMS or c.epoch != epoch or c.attempt is None:
                 return None
-            placement = await self._placing.book(c, hosts, answer.roommoid, now_ms)
+            placement = await bookings.book(c, hosts, answer.roommoid, now_ms)
             wants_recorder = self._placing.wants_recorder(c)
             return ResourcesGiven(
                 now_ms=now_ms,
@@ -175,7 +176,9 @@ class Creating:
                 placement=placement,
             )
 
-        if await self._steps.take(store, e164, "place", prepare) is None:
+        decision = await self._steps.take(store, e164, "place", prepare)
+        bookings.settle(decision)
+        if decision is None:
             self._tally.count("answers_not_awaited")
 
     async def resources_refused(self, answer: ResourceNack, delivery: Delivery) -> None:

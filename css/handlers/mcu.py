@@ -12,7 +12,7 @@ from css.domain.events import DeadlinePassed, Event, McuAccepted, McuEnded, McuR
 from css.handlers.dispatch import Routes
 from css.handlers.liveness import Liveness
 from css.handlers.lookup import Lookup
-from css.handlers.placing import Placing
+from css.handlers.placing import Placing, StepBookings
 from css.handlers.steps import Steps
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
@@ -88,30 +88,28 @@ class McuAnswers:
         self._tracker.run(self._refused(store, e164, "", epoch, silent=True), f"next MCU for {e164}")
 
     async def _refused(self, store: IConferenceStore, e164: str, ip: str, epoch: int | None, *, silent: bool) -> None:
+        bookings = StepBookings(self._placing)
+
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
             if c is None:
                 return None
             host = ip or c.ip
-            placement = await self._next_host(c, now_ms) if names_placement(c, host, epoch) else None
+            placement = await _next_host(bookings, c, now_ms) if names_placement(c, host, epoch) else None
             return McuRefused(now_ms=now_ms, ip=host, epoch=epoch, silent=silent, placement=placement)
 
-        await self._steps.take(store, e164, "refuse", prepare)
+        bookings.settle(await self._steps.take(store, e164, "refuse", prepare))
 
     async def overdue(self, store: IConferenceStore, e164: str) -> None:
         """What a conference awaits has not come in time."""
+        bookings = StepBookings(self._placing)
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
             if c is None or not c.due_ms or now_ms + CLOCK_TOLERANCE_MS < c.due_ms:
                 return None
             now_ms = max(now_ms, c.due_ms)
-            return DeadlinePassed(now_ms=now_ms, placement=await self._next_host(c, now_ms))
+            return DeadlinePassed(now_ms=now_ms, placement=await _next_host(bookings, c, now_ms))
 
-        await self._steps.take(store, e164, "overdue", prepare)
-
-    async def _next_host(self, c: Conference, now_ms: int) -> Placement | None:
-        hosts = hosts_to_try(c, now_ms)
-        room = c.attempt.roommoid if c.attempt else ""
-        return await self._placing.book(c, hosts, room, now_ms)
+        bookings.settle(await self._steps.take(store, e164, "overdue", prepare))
 
     async def ended(self, notice: McuReleaseNotice, delivery: Delivery) -> None:
         """A placement is over on its MCU."""
@@ -142,3 +140,9 @@ class McuAnswers:
         if not found.all_answered:
             raise StoreError(f"{e164}: no record found, and not every store answered")
         return self._stores[self._own]
+
+
+async def _next_host(bookings: StepBookings, c: Conference, now_ms: int) -> Placement | None:
+    hosts = hosts_to_try(c, now_ms)
+    room = c.attempt.roommoid if c.attempt else ""
+    return await bookings.book(c, hosts, room, now_ms)

@@ -9,6 +9,7 @@ import msgspec
 from twisted.logger import Logger
 
 from css.domain.conference import Conference, placement_token
+from css.domain.decision import Decision
 from css.domain.epochs import EpochSource
 from css.domain.events import Placement
 from css.handlers.clocks import StoreClocks
@@ -70,6 +71,16 @@ class Placing:
         )
         return None if booking is None else Placement(booking.ip, booking.roommoid, epoch)
 
+    def give_back(self, bookings: Sequence[tuple[str, str]]) -> None:
+        """These (ip, token) bookings have come to nothing."""
+        self._tracker.run(self._give_back(bookings), "giving places back")
+
+    async def _give_back(self, bookings: Sequence[tuple[str, str]]) -> None:
+        try:
+            await self._state().unbook(bookings)
+        except StoreError as error:
+            self.log.info("{count} places are found later: {error}", count=len(bookings), error=str(error))
+
     def penalise(self, ip: str) -> None:
         """A host has just failed: it counts as more loaded, less and less."""
         self._tracker.run(self._penalise(ip), f"penalty of MCU {ip}")
@@ -84,6 +95,29 @@ class Placing:
     def wants_recorder(self, c: Conference) -> bool:
         """Whether the CM asked for recording."""
         return _wishes.decode(c.create).record == 1
+
+
+class StepBookings:
+    """The places that one step books, try after try. Follow the step with `settle`, unless its outcome is unknown."""
+
+    def __init__(self, placing: Placing) -> None:
+        self._placing = placing
+        self._taken: list[tuple[str, str]] = []
+
+    async def book(self, c: Conference, hosts: Sequence[str], roommoid: str, now_ms: int) -> Placement | None:
+        """See `Placing.book`."""
+        placement = await self._placing.book(c, hosts, roommoid, now_ms)
+        if placement is not None:
+            self._taken.append((placement.ip, placement_token(c.source, c.e164, placement.epoch)))
+        return placement
+
+    def settle(self, decision: Decision | None) -> None:
+        """Give back what the committed decision does not use: another instance was faster, or nothing is to be done."""
+        record = decision.record if decision is not None else None
+        used = record.placement if record is not None else ""
+        left = [(ip, token) for ip, token in self._taken if token != used]
+        if left:
+            self._placing.give_back(left)
 
 
 _wishes = msgspec.json.Decoder(_Wishes)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from css.handlers import addresses as to
 from css.peers.cm import Request
 from css.ports.bus import Delivery
-from tests.scenarios.case import E164, NAME, USER, OnMemory, OnServers, Scenario, pause, until, within
+from tests.scenarios.case import E164, HOSTS, NAME, ROOM, USER, OnMemory, OnServers, Scenario, pause, until, within
 
 
 class DuplicateCases(Scenario):
@@ -210,3 +210,40 @@ class DuplicatesOnServersWithTwoInstances(DuplicateCases, OnServers):
     """A repetition meets the other instance half of the time."""
 
     instances = 2
+
+
+class RmsAnswersTwice(Scenario):
+    """A repeated answer of RMS meets both instances at once: the host that lost the race is not left booked."""
+
+    instances = 2
+
+    async def test_one_place_is_booked(self) -> None:
+        await self.begin()
+        await self.site.peers.rms.stop()
+        rms = await self.bystander("RMS.RES.Q")
+        asked = rms.got["RMS.RES.Q"]
+        numbers = [f"7{number:02}" for number in range(20)]
+        answers = [self.cm.create(number, NAME, USER) for number in numbers]
+        await until(lambda: len(asked) == len(numbers), what="RMS is asked")
+        granted = {"type": "GET_RES_ACK", "roommoid": ROOM, "mcu": [{"ip": ip} for ip in HOSTS], "vrs": [], "mps": []}
+        for request in asked:
+            for _ in range(2):
+                await rms.send(("", "MAU.RPCRES.Q"), granted, correlation_id=request.correlation_id)
+        for answer in answers:
+            self.assertEqual((await within(answer))["type"], "MAU_CM_CREATECONF_ACK")
+        await until(lambda: self.tally("answers_not_awaited") == len(numbers), what="each second answer is dropped")
+        await self.eventually(self._booked, len(numbers))
+        for number in numbers:
+            await self.release(number)
+        await self.nothing_left()
+
+    async def _booked(self) -> int:
+        return sum((await self.ground.loads(self.site.moid, list(HOSTS))).values())
+
+
+class RmsAnswersTwiceOnMemory(RmsAnswersTwice, OnMemory):
+    """All of it in this process."""
+
+
+class RmsAnswersTwiceOnServers(RmsAnswersTwice, OnServers):
+    """All of it on real servers."""
