@@ -56,6 +56,10 @@ class Consumer(ABC, Generic[T]):
         """Tell the broker to deliver it again."""
 
     @abstractmethod
+    def is_lost(self, token: T) -> bool:
+        """@return: True if the link that the delivery came by is gone."""
+
+    @abstractmethod
     def tell_cancelled(self) -> None:
         """Ask the broker to send no more; `told` is to be called once it has agreed or its link is gone."""
 
@@ -129,7 +133,7 @@ class Consumer(ABC, Generic[T]):
             self.log.failure("Handler of {queue} failed, its message goes back", failure, queue=self.queue)
         if self.cancelled:
             self.give_back(token)
-        else:
+        elif not self.is_lost(token):
             delay = self._random.uniform(*GIVE_BACK_AFTER_SECONDS)
             self._paused[token] = self._reactor.callLater(delay, self._pause_over, token)
 

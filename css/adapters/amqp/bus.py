@@ -56,6 +56,8 @@ class AmqpBus:
         name: str = "css",
         random: Random | None = None,
     ) -> None:
+        if not addresses:
+            raise ValueError("a bus needs an address")
         self.reactor = reactor
         self.random = random or Random()
         self.name = name
@@ -80,6 +82,11 @@ class AmqpBus:
     @property
     def connected(self) -> bool:
         return self._state.connected
+
+    @property
+    def _entered(self) -> Link | None:
+        """The link, unless it is still logging in: then all that was declared and consumed follows by itself."""
+        return self._link if self._attempt is None else None
 
     def start(self) -> None:
         """See `IBus.start`."""
@@ -116,8 +123,9 @@ class AmqpBus:
     def declare(self, topology: Topology) -> None:
         """See `IBus.declare`. Publishes wait until it is done."""
         self._topologies.append(topology)
-        if self._link is not None:
-            self._submit_declare(self._link, topology)
+        link = self._entered
+        if link is not None:
+            self._submit_declare(link, topology)
 
     def publish(self, message: Outgoing) -> Deferred[None]:
         """See `IBus.publish`. A message that AMQP can't carry (a name over 255 bytes …) is `Unroutable`."""
@@ -135,7 +143,7 @@ class AmqpBus:
         """See `IBus.consume`."""
         consumer = AmqpConsumer(self, queue, handler, prefetch)
         self._consumers.append(consumer)
-        link = self._link
+        link = self._entered
         if link is not None:
             link.submit(partial(consumer.begin, link))
         return consumer
@@ -149,7 +157,7 @@ class AmqpBus:
 
     def consumer_ends(self, consumer: AmqpConsumer) -> None:
         """A consumer is cancelled: tell the broker, then the consumer."""
-        link = self._link
+        link = self._entered
         if link is None:
             consumer.told()
         else:
@@ -157,7 +165,7 @@ class AmqpBus:
 
     def consumer_drained(self, consumer: AmqpConsumer) -> None:
         """The last delivery of a cancelled consumer is settled."""
-        link = self._link
+        link = self._entered
         if link is None:
             consumer.ended()
         else:

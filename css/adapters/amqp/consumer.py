@@ -66,6 +66,9 @@ class AmqpConsumer(Consumer[Token]):
         channel, tag = token
         channel.give_back(tag)
 
+    def is_lost(self, token: Token) -> bool:
+        return not token[0].is_open
+
     def tell_cancelled(self) -> None:
         self._bus.consumer_ends(self)
 

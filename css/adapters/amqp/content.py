@@ -107,6 +107,10 @@ class DeliveryChannel(Receiver):
         self._settled_to = 0
         self._settled_early: set[int] = set()
 
+    @property
+    def is_open(self) -> bool:
+        return self._link.is_open
+
     def begin(self, data: bytes, position: int) -> None:
         tag, flag = TAG_AND_FLAG.unpack_from(data, position + 1 + data[position])
         self._tag = tag

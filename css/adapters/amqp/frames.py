@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from css.adapters.amqp.codec import FRAME_END
@@ -56,7 +57,7 @@ _SHORT = _Lengths({length: bytes((length,)) for length in range(256)})
 Properties = tuple[int, str, str, str, Mapping[str, Any]]
 """What CSS reads of a content header: the body's size in bytes, message id, correlation id, reply-to, headers."""
 
-NO_HEADERS: Mapping[str, Any] = {}
+NO_HEADERS: Mapping[str, Any] = MappingProxyType({})
 
 
 def short_string(text: str) -> bytes:

@@ -85,6 +85,11 @@ class FrameProtocol(AMQClient):
             self.failure = self.failure or reason
             self.transport.abortConnection()
 
+    @property
+    def is_open(self) -> bool:
+        """False once it has been given up or lost."""
+        return not self._ended
+
     # Writing
 
     def write_soon(self, data: bytes) -> None:

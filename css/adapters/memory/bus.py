@@ -369,6 +369,9 @@ class MemoryConsumer(Consumer[Token]):
         broker = self._bus.broker
         broker.post(broker.give_back, *token)
 
+    def is_lost(self, token: Token) -> bool:
+        return not token[0].is_open
+
     def tell_cancelled(self) -> None:
         self._bus.consumer_ends(self, self.subscription)
 

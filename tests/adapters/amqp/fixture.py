@@ -12,7 +12,7 @@ from zope.interface import implementer
 from css.adapters.amqp.address import AmqpAddress
 from css.adapters.amqp.bus import AmqpBus, AmqpSettings
 from tests.adapters.amqp.proxy import TcpProxy
-from tests.contracts.bus import reactor
+from tests.contracts.bus_case import reactor
 from tests.servers import servers
 
 QUICK: dict[str, Any] = {"reconnect_seconds": (0.05, 0.4)}

@@ -13,7 +13,7 @@ from css.adapters.amqp.content import DeliveryChannel
 from css.ports.bus import Binding, BusError, BusFull, Outgoing, Queue, Topology, Unconfirmed
 from tests.adapters.amqp.fixture import BrokerCase, Logged
 from tests.adapters.amqp.raw import on_channel
-from tests.contracts.bus import Recorder, message, pause, reactor, until
+from tests.contracts.bus_case import Recorder, message, pause, reactor, until
 from tests.servers.process import free_port
 
 QUEUE = Topology(("EX",), (Queue("Q"),), (Binding("Q", "EX", "k"),))

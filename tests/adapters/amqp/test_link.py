@@ -176,6 +176,35 @@ class LinkLife(LinkCase):
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_asked_for_things_while_it_logs_in(self) -> None:
+        self.clock = Clock()
+        self.broker, self.bus = scripted_bus(self.clock)
+        answer = self.broker.answers.pop(Connection.StartOk)
+        self.bus.start()
+        settle(self.clock)
+        self.bus.declare(Topology(queues=(Queue("Q"),)))
+        consumer = self.bus.consume("Q", self.handle)
+        gone = self.bus.consume("Q", self.handle).cancel()
+        settle(self.clock)
+        self.successResultOf(gone)
+        self.assertEqual(self.broker.sent(Channel.Open), [])
+        self.broker.send(0, answer(None))
+        settle(self.clock)
+        self.assertTrue(self.bus.connected)
+        self.assertEqual(len(self.broker.sent(commands.Queue.Declare)), 1)
+        self.assertEqual(len(self.broker.sent(Basic.Consume)), 1)
+        self.assertEqual(consumer.in_flight, 0)
+
+    def test_nothing_waits_for_a_link_that_is_gone(self) -> None:
+        self.gated = True
+        self.broker.send(self.consuming, *deliver(1, b""))
+        stopped = self.bus.stop()
+        settle(self.clock)
+        self.successResultOf(stopped)
+        self.gates[0].errback(ValueError("planted"))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.flushLoggedErrors(ValueError)
+
     def test_stop_between_attempts(self) -> None:
         self.broker.lose(ConnectionLost())
         self.successResultOf(self.bus.stop())

@@ -13,7 +13,7 @@ from css.adapters.amqp.frames import BODY, FRAME_START, HEADER, publish_method
 from css.ports.bus import Delivery, Outgoing, Queue, Topology
 from tests.adapters.amqp.fixture import BrokerCase
 from tests.adapters.amqp.raw import on_channel
-from tests.contracts.bus import Recorder, message, until
+from tests.contracts.bus_case import Recorder, message, until
 
 EVERY_TYPE = {
     b"t": b"\x01",

@@ -12,7 +12,7 @@ from css.adapters.amqp.bus import AmqpBus
 from css.ports.bus import Binding, BusError, BusFull, Outgoing, Queue, Topology
 from tests.adapters.amqp.fixture import BrokerCase, Logged
 from tests.adapters.amqp.raw import on_channel
-from tests.contracts.bus import Recorder, message, pause, until
+from tests.contracts.bus_case import Recorder, message, pause, until
 from tests.servers import RabbitMQServer, servers
 
 TOPOLOGY = Topology(("EX",), (Queue("Q"), Queue("own", exclusive=True)), (Binding("Q", "EX", "k"),))

@@ -11,7 +11,7 @@ from css.adapters.amqp.bus import AmqpBus
 from css.ports.bus import Queue, Topology
 from tests.adapters.amqp.certificates import Authority
 from tests.adapters.amqp.fixture import BrokerCase, Logged
-from tests.contracts.bus import Recorder, message, until
+from tests.contracts.bus_case import Recorder, message, until
 
 
 class Tls(BrokerCase):

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from css.adapters.memory.bus import MemoryBroker, MemoryBus
 from css.ports.bus import BusFull, Delivery, Outgoing, Queue, Topology, Unconfirmed
 from tests.contracts import bus as contract
-from tests.contracts.bus import Recorder, message, reactor
+from tests.contracts.bus_case import Recorder, message, reactor
 
 QUEUES = Topology(queues=(Queue("Q"), Queue("R")))
 
