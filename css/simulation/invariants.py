@@ -13,7 +13,8 @@ from css.adapters.memory.keys import conf_key, ended_key, record_key, set_key
 from css.domain.conference import State, from_fields, indexes
 from css.handlers import addresses as to
 from css.messages.codec import Malformed, decode
-from css.messages.create import McuCreateAck
+from css.messages.create import McuCreateAck, McuReleaseNotice
+from css.peers.cmu_process import TO_CSS as MCU_TO_CSS
 from css.ports.bus import Outgoing
 from css.ports.store import Outcome
 from css.simulation.world import Committed, Site, Watcher, World
@@ -174,19 +175,24 @@ class OnePlacement(Invariant):
         super().__init__(world)
         self._told: set[tuple[str, int]] = set()
         """(number, epoch) of the ACKs that entered a queue of CSS."""
+        self._over: set[tuple[str, int]] = set()
+        """The same of the end notices."""
         self.waived = 0
 
     def published(self, moid: str, message: Outgoing, routed: bool) -> None:
         """See `Watcher.published`."""
-        ack = _ack_in(message)
-        if ack is not None and routed and ack.epoch is not None:
-            self._told.add((ack.confE164, ack.epoch))
+        told = _told_in(message)
+        if told is not None and routed and told.epoch is not None:
+            self._set_of(told).add((told.confE164, told.epoch))
 
     def lost(self, moid: str, queue: str, message: Outgoing) -> None:
         """See `Watcher.lost`."""
-        ack = _ack_in(message)
-        if ack is not None and ack.epoch is not None:
-            self._told.discard((ack.confE164, ack.epoch))
+        told = _told_in(message)
+        if told is not None and told.epoch is not None:
+            self._set_of(told).discard((told.confE164, told.epoch))
+
+    def _set_of(self, told: McuCreateAck | McuReleaseNotice) -> set[tuple[str, int]]:
+        return self._told if isinstance(told, McuCreateAck) else self._over
 
     def settled(self) -> list[str]:
         """See `Invariant.settled`."""
@@ -208,7 +214,8 @@ class OnePlacement(Invariant):
                     found.append(f"{e164} runs on {ip} with epoch {running.epoch}, which no record names")
                 else:
                     self.waived += 1
-        return found
+        over = [key for key in named if key in self._over]
+        return [*found, *(f"{e164} is ongoing with epoch {epoch}, which its MCU has ended" for e164, epoch in over)]
 
 
 class Bounded(Invariant):
@@ -269,11 +276,12 @@ class NothingLeft(Invariant):
         return found
 
 
-def _ack_in(message: Outgoing) -> McuCreateAck | None:
-    if b"_ACK" not in message.body[:64]:
+def _told_in(message: Outgoing) -> McuCreateAck | McuReleaseNotice | None:
+    """What an MCU tells of a placement with this message, if it does."""
+    if (message.exchange, message.routing_key) != MCU_TO_CSS:
         return None
     try:
         decoded = decode(message.body)
     except Malformed:
         return None
-    return decoded if isinstance(decoded, McuCreateAck) else None
+    return decoded if isinstance(decoded, McuCreateAck | McuReleaseNotice) else None

@@ -20,6 +20,8 @@ from css.simulation.world import Site, Watcher, World
 REPEATED_WITHIN_SECONDS = 540.0
 """A repetition is known as one for 10 minutes."""
 LAST_REQUESTS = 60
+NUMBERS: Final = (4, 12, 40)
+"""How many numbers a platform's conferences have, one of these: few make the requests meet each other."""
 
 CREATE: Final = wire_type(CreateRequest)
 RELEASE: Final = wire_type(ReleaseRequest)
@@ -59,7 +61,7 @@ class Workload(Watcher):
     @ivar factor: how many times the usual rate (fault 23).
     """
 
-    def __init__(self, world: World, site: Site, mean_seconds: float = 1.2, numbers: int = 40) -> None:
+    def __init__(self, world: World, site: Site, mean_seconds: float = 1.2) -> None:
         self.world = world
         self.site = site
         self.factor = 1.0
@@ -67,8 +69,9 @@ class Workload(Watcher):
         self.poisoned = 0
         self._on_their_way: dict[str, str] = {}
         self._random: Random = world.random
+        count = self._random.choice(NUMBERS)
         self._mean_seconds = mean_seconds
-        self._numbers = [f"0{world.shape.platforms.index(site.moid)}60{number:03d}" for number in range(numbers)]
+        self._numbers = [f"0{world.shape.platforms.index(site.moid)}60{number:03d}" for number in range(count)]
         self._running = False
         self._actions = [(action, getattr(self, f"do_{action}")) for action in WEIGHTS]
         self._weights = list(WEIGHTS.values())

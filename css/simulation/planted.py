@@ -1,0 +1,296 @@
+"""Planted bugs: mutations of the real classes, each of which the checks must catch. A checker that never fails proves
+nothing."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from css.adapters import consuming
+from css.adapters.memory import commit as commits
+from css.adapters.memory.bus import MemoryBus
+from css.adapters.memory.sql import MemoryDatabase
+from css.domain import creation, ending, machine
+from css.domain.conference import Requester, Situation
+from css.domain.decision import Decision, end, ignore
+from css.domain.effects import Bill, EndReason, FreeLoad, ReleaseOnMcu
+from css.domain.epochs import EpochSource
+from css.domain.events import McuAccepted, McuEnded
+from css.handlers import create, effects, outbox, release, requests, steps
+from css.handlers.letters import Letter, unpack_letters
+from css.ports.bus import Outgoing
+from css.ports.sql import RowWrite
+from css.ports.store import RequestWrite
+from css.simulation import instances
+from css.timers import sweep
+from css.timers.bookings import BookingCheck
+from css.timers.due import DueWork
+
+
+class Mutations:
+    """What was put in the place of what."""
+
+    def __init__(self) -> None:
+        self._undo: list[Callable[[], None]] = []
+
+    def set(self, owner: Any, name: str, value: Any) -> Any:
+        """Replace an attribute. @return: what was there; a function of a class unbound."""
+        before = inspect.getattr_static(owner, name)
+        setattr(owner, name, value)
+        self._undo.append(lambda: setattr(owner, name, before))
+        return before
+
+    def put(self, table: Any, key: Any, value: Any) -> Any:
+        """Replace an entry of a dict. @return: what was there."""
+        before = table[key]
+        table[key] = value
+        self._undo.append(lambda: table.__setitem__(key, before))
+        return before
+
+    def undo(self) -> None:
+        """Everything is as it was."""
+        while self._undo:
+            self._undo.pop()()
+
+
+class Plant(msgspec.Struct, frozen=True):
+    """A bug. `faults`: codes of the faults that bring it to light; empty: all."""
+
+    mutate: Callable[[Mutations], None]
+    faults: tuple[str, ...] = ()
+
+
+async def _do_nothing(*_: object, **__: object) -> None:
+    """In the place of work."""
+
+
+def _forgetful(requester: Requester, certain: bool) -> RequestWrite:
+    return RequestWrite(requester.request_key, b"", 600, only_new=False)
+
+
+def _creates_not_deduped(m: Mutations) -> None:
+    m.set(create, "pending", _forgetful)
+
+
+def _releases_not_deduped(m: Mutations) -> None:
+    m.set(release, "pending", _forgetful)
+
+
+def _ack_before_work(m: Mutations) -> None:
+    def run(handler: Any, delivery: Any, done: Any, token: Any) -> None:
+        done(None, token)
+        real(handler, delivery, lambda error, token: None, token)
+
+    real = m.set(consuming, "run_handler", run)
+
+
+def _failures_acknowledged(m: Mutations) -> None:
+    m.set(consuming.Consumer, "_pause", lambda self, error, token: self.acknowledge(token))
+
+
+def _unbounded_prefetch(m: Mutations) -> None:
+    def consume(self: Any, queue: str, handler: Any, prefetch: int = 20) -> Any:
+        return real(self, queue, handler, 10_000)
+
+    real = m.set(MemoryBus, "consume", consume)
+
+
+def _epoch_of_ack_ignored(m: Mutations) -> None:
+    m.set(creation, "names_placement", lambda c, ip, epoch: True)
+
+
+def _no_version_check(m: Mutations) -> None:
+    m.set(commits, "_is_expected", lambda record, expected: bool(record) == (expected is not None))
+
+
+def _limit_ignored(m: Mutations) -> None:
+    m.set(commits, "_full_set", lambda keyspace, commit: None)
+
+
+def _guard_ignored(m: Mutations) -> None:
+    m.set(commits, "_guard_holds", lambda keyspace, key, value: True)
+
+
+def _tombstone_ignored(m: Mutations) -> None:
+    def refusal(keyspace: Any, commit: Any) -> Any:
+        return real(keyspace, msgspec.structs.replace(commit, above_tombstone=""))
+
+    real = m.set(commits, "_refusal", refusal)
+
+
+def _licence_not_returned(m: Mutations) -> None:
+    real = m.set(steps, "_ending", lambda *each: msgspec.structs.replace(real(*each), unreserve=()))
+
+
+def _no_tombstone(m: Mutations) -> None:
+    real = m.set(steps, "_ending", lambda *each: msgspec.structs.replace(real(*each), tombstone=None))
+
+
+def _index_left_behind(m: Mutations) -> None:
+    real = m.set(steps, "_commit_of", lambda *each: msgspec.structs.replace(real(*each), index_drop=()))
+
+
+def _load_not_freed(m: Mutations) -> None:
+    m.put(effects._WRITERS, FreeLoad, lambda sheet, effect: None)
+
+
+def _release_not_sent(m: Mutations) -> None:
+    m.put(effects._WRITERS, ReleaseOnMcu, lambda sheet, effect: None)
+
+
+def _late_ack_not_released(m: Mutations) -> None:
+    m.set(machine, "_decide_absent", lambda event: ignore("nothing"))
+    for situation in (Situation.ASKING_RMS, Situation.ONGOING):
+        m.put(machine.TABLE, (situation, McuAccepted), lambda c, event, rules: ignore("nothing"))
+
+
+def _ended_by_number_only(m: Mutations) -> None:
+    def ended(c: Any, event: Any, rules: Any) -> Decision:
+        return end(c, EndReason.RELEASED, event.now_ms, "ended on some MCU")
+
+    m.put(machine.TABLE, (Situation.ONGOING, McuEnded), ended)
+
+
+def _billed_twice(m: Mutations) -> None:
+    def bill_again(*each: Any, **more: Any) -> Decision:
+        decision = real(*each, **more)
+        bills = tuple(effect for effect in decision.effects if isinstance(effect, Bill))
+        return msgspec.structs.replace(decision, effects=(*decision.effects, *bills))
+
+    real = m.set(ending, "end", bill_again)
+
+
+def _hints_trusted(m: Mutations) -> None:
+    def until_committed(self: Any, *each: Any) -> Any:
+        bound = signature.bind(self, *each)
+        bound.arguments["is_hint"] = False
+        return real(*bound.args)
+
+    real = m.set(steps.Steps, "_until_committed", until_committed)
+    signature = inspect.signature(real)
+
+
+def _no_outbox(m: Mutations) -> None:
+    m.set(outbox.Outbox, "entries", lambda self, parcels, mark, now_ms: ())
+
+
+def _no_sweep(m: Mutations) -> None:
+    m.set(sweep.OutboxSweep, "tick", _do_nothing)
+
+
+def _sweep_with_new_ids(m: Mutations) -> None:
+    numbers = count()
+
+    def renamed(letter: Letter) -> Letter:
+        outgoing: Outgoing = msgspec.structs.replace(letter.outgoing, message_id=f"again-{next(numbers)}")
+        return msgspec.structs.replace(letter, outgoing=outgoing)
+
+    m.set(sweep, "unpack_letters", lambda data: [renamed(letter) for letter in unpack_letters(data)])
+
+
+def _effects_overtake(m: Mutations) -> None:
+    def carry_out(self: Any, *each: Any) -> Any:
+        bound = signature.bind(self, *each)
+        bound.arguments["waiting"] = ()
+        return real(*bound.args)
+
+    real = m.set(outbox.Outbox, "carry_out", carry_out)
+    signature = inspect.signature(real)
+
+
+def _unconfirmed_is_done(m: Mutations) -> None:
+    async def fate(self: Any, *each: Any) -> Any:
+        return outbox._Fate.DONE
+
+    m.set(outbox.Post, "_fate", fate)
+
+
+def _no_booking_check(m: Mutations) -> None:
+    m.set(BookingCheck, "tick", _do_nothing)
+
+
+def _no_deadlines(m: Mutations) -> None:
+    m.set(DueWork, "tick", _do_nothing)
+
+
+def _wrong_reply_queue(m: Mutations) -> None:
+    last = [""]
+
+    def address(requester: Requester) -> Any:
+        before, last[0] = last[0], requester.reply_to
+        return real(msgspec.structs.replace(requester, reply_to=before or requester.reply_to))
+
+    real = m.set(effects, "answer_address", address)
+    m.set(requests, "answer_address", address)
+
+
+def _rows_out_of_order(m: Mutations) -> None:
+    async def apply(self: Any, writes: list[RowWrite]) -> None:
+        self._answer()
+        for write in writes:
+            if write.row is None:
+                self.rows.pop(write.e164, None)
+            else:
+                self.rows[write.e164] = write.row
+
+    m.set(MemoryDatabase, "apply", apply)
+
+
+def _epochs_fall(m: Mutations) -> None:
+    m.set(EpochSource, "next", lambda self, now_ms, above=0: now_ms * 1024 + self._slot)
+
+
+def _timers_follow_the_clock(m: Mutations) -> None:
+    m.set(instances, "keeps_pace", lambda: False)
+
+
+_DEATHS = ("1", "1p", "4", "12")
+
+PLANTED: dict[str, Plant] = {
+    "creates-not-deduped": Plant(_creates_not_deduped),
+    "releases-not-deduped": Plant(_releases_not_deduped, ("3", "13a", "12")),
+    "ack-before-work": Plant(_ack_before_work),
+    "failures-acknowledged": Plant(_failures_acknowledged),
+    "unbounded-prefetch": Plant(_unbounded_prefetch, ("13a", "23")),
+    "epoch-of-ack-ignored": Plant(_epoch_of_ack_ignored, ("16", "3")),
+    "no-version-check": Plant(_no_version_check),
+    "limit-ignored": Plant(_limit_ignored),
+    "guard-ignored": Plant(_guard_ignored),
+    "tombstone-ignored": Plant(_tombstone_ignored, ("21b", "1", "23")),
+    "no-tombstone": Plant(_no_tombstone, ("21b", "1", "23")),
+    "licence-not-returned": Plant(_licence_not_returned),
+    "index-left-behind": Plant(_index_left_behind),
+    "load-not-freed": Plant(_load_not_freed),
+    "release-not-sent": Plant(_release_not_sent),
+    "late-ack-not-released": Plant(_late_ack_not_released),
+    "ended-by-number-only": Plant(_ended_by_number_only, ("3", "2", "25")),
+    "billed-twice": Plant(_billed_twice),
+    "hints-trusted": Plant(_hints_trusted),
+    "no-outbox": Plant(_no_outbox),
+    "no-sweep": Plant(_no_sweep),
+    "sweep-with-new-ids": Plant(_sweep_with_new_ids, _DEATHS),
+    "effects-overtake": Plant(_effects_overtake, (*_DEATHS, "5", "25")),
+    "unconfirmed-is-done": Plant(_unconfirmed_is_done),
+    "no-booking-check": Plant(_no_booking_check, _DEATHS),
+    "no-deadlines": Plant(_no_deadlines),
+    "wrong-reply-queue": Plant(_wrong_reply_queue),
+    "rows-out-of-order": Plant(_rows_out_of_order, (*_DEATHS, "14", "2")),
+    "epochs-fall": Plant(_epochs_fall, ("21b", "23")),
+    "timers-follow-the-clock": Plant(_timers_follow_the_clock, ("21a",)),
+}
+
+
+@contextmanager
+def planted(name: str) -> Iterator[Plant]:
+    """Have a bug for a while."""
+    mutations = Mutations()
+    try:
+        PLANTED[name].mutate(mutations)
+        yield PLANTED[name]
+    finally:
+        mutations.undo()
