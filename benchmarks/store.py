@@ -1,4 +1,4 @@
-"""What the conference store costs: `python -m benchmarks.store` runs it on a private Redis and prints a table.
+"""What the conference store costs, on a private Redis: `python -m benchmarks.part store`.
 
 For each operation: client CPU in microseconds, one at a time and with many in flight, and what the server spent.
 """
@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import react
 
+from benchmarks.figures import table
 from css.adapters.redis.platform_state import RedisPlatformState
 from css.adapters.redis.settings import RedisSettings
 from css.adapters.redis.store import RedisStore, connect
 from css.ports.store import Commit, OutboxEntry, RequestWrite, Reservation
-from tests.servers import servers
+from tests.servers import Servers
 
 ROUNDS = 6000
 IN_FLIGHT = 100
@@ -93,30 +95,39 @@ def operations(store: RedisStore, state: RedisPlatformState) -> dict[str, Operat
     }
 
 
-async def run(reactor: IReactorTime, host: str, port: int) -> None:
-    """Measure everything and print."""
+async def measure_all(reactor: IReactorTime, host: str, port: int) -> dict[str, dict[str, list[float]]]:
+    """@return: by operation, then by how many are in flight: microseconds of CPU of this process and of the server."""
     store = connect(reactor, RedisSettings(host=host, port=port), "platform-a")
     store.start()
     await store.link.when_connected()
-    print(f"{'CPU in µs an operation':28}{'alone':>10}{'server':>10}{f'{IN_FLIGHT} in flight':>16}{'server':>10}")
-    results = []
+    figures: dict[str, dict[str, list[float]]] = {}
     for in_flight in (1, IN_FLIGHT):
         await store.link.command("FLUSHDB")
-        state = RedisPlatformState(store.link)
-        results.append({n: await measure(store, op, in_flight) for n, op in operations(store, state).items()})
-    for name, alone in results[0].items():
-        print(f"{name:28}{alone[0]:10.1f}{alone[1]:10.1f}{results[1][name][0]:16.1f}{results[1][name][1]:10.1f}")
+        for name, operation in operations(store, RedisPlatformState(store.link)).items():
+            figures.setdefault(name, {})[str(in_flight)] = list(await measure(store, operation, in_flight))
     await store.stop()
+    return figures
 
 
-def main() -> None:
-    """Run on a private Redis."""
-    server = servers().private_redis()
+def run(servers: Servers, quick: bool) -> dict[str, Any]:
+    """@return: the figures, ready for JSON; the same ones if `quick`: they take seconds. Runs the reactor."""
+    server = servers.private_redis()
+    found: dict[str, Any] = {}
+
+    async def main(reactor: IReactorTime) -> None:
+        found.update(await measure_all(reactor, server.host, server.port))
+
     try:
-        react(lambda reactor: Deferred.fromCoroutine(run(reactor, server.host, server.port)))
+        react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+    except SystemExit as ended:
+        if ended.code:
+            raise
     finally:
         server.close()
+    return found
 
 
-if __name__ == "__main__":
-    main()
+def describe(figures: dict[str, Any]) -> str:
+    """The figures as a table."""
+    rows = [[name, *found["1"], *found[str(IN_FLIGHT)]] for name, found in figures.items()]
+    return table(["CPU in µs an operation", "alone", "server", f"{IN_FLIGHT} in flight", "server"], rows)
