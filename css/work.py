@@ -185,11 +185,18 @@ class Work:
         if self._ended:
             return
         self._begun = True
+        self._world.own_bus.on_state_change(self._bus_changed)
         for ticker in self._tickers:
             ticker.start()
         self.liveness.begin_to_consume()
         self._consume(to.WORK_QUEUES)
         self._licence_ticker.start(at_once=True)
+
+    def _bus_changed(self, connected: bool) -> None:
+        if connected:
+            self.liveness.begin_to_consume()
+        else:
+            self.liveness.stop_consuming()
 
     def _consume(self, queues: Sequence[str]) -> None:
         for queue in queues:
