@@ -118,8 +118,16 @@ class Scenario(Base):
         for number in range(1, self.instances + 1):
             self.stage.instance(PLATFORM, f"css-{number}", **{**self.timers, **timers})
         await self.stage.served(PLATFORM)
-        await self.stage.user_domain(PLATFORM, USER)
+        bmc = self.site.peers.bmc
+        bmc.send_domain("add", PLATFORM, level=1, used=1)
+        bmc.send_domain("add", USER, level=0, uplevelmoid=PLATFORM, used=1)
+        # It is enough that they are stored: a create looks there for a domain that its instance does not know yet.
+        await self.eventually(self._domains_stored, True)
         return self.service
+
+    async def _domains_stored(self) -> bool:
+        dump = await self.ground.dump(PLATFORM)
+        return f"domain/{PLATFORM}/info" in dump and f"domain/{USER}/info" in dump
 
     @property
     def service(self) -> CssService:
