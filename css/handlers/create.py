@@ -24,6 +24,8 @@ from css.messages.create import CreateNack, CreateRequest, ResourceAck, Resource
 from css.ports.bus import Delivery
 from css.ports.store import Commit, CommitResult, IConferenceStore, Outcome, StoreError
 
+Guards = tuple[tuple[str, str], ...]
+
 _REFUSALS = {Outcome.CONFLICT: ErrCode.CONF_EXISTS, Outcome.LIMIT: ErrCode.LICENSE_LIMIT}
 
 
@@ -97,6 +99,8 @@ class Creating:
         self, store: IConferenceStore, source: str, request: CreateRequest, requester: Requester, certain: bool
     ) -> None:
         e164, above = request.confE164, 0
+        # Taken in one breath with the look at the directory: by the time of the commit a newer one may have been read.
+        guards = self._domains.guards(source)
         for _ in range(10):
             now_ms = self._clocks.now_ms(source)
             epoch = self._epochs.next(now_ms, above)
@@ -105,13 +109,15 @@ class Creating:
             record = decision.record
             assert record is not None  # a beginning always writes one
 
-            def extras(commit: Commit, record: Conference = record, epoch: int = epoch) -> Commit:
+            def extras(
+                commit: Commit, record: Conference = record, epoch: int = epoch, guards: Guards = guards
+            ) -> Commit:
                 return msgspec.structs.replace(
                     commit,
                     reserve=reservations(record),
                     request=pending(requester, certain),
                     above_tombstone=str(epoch),
-                    guards=self._domains.guards(source),
+                    guards=guards,
                 )
 
             result = await self._steps.start(store, e164, "create", decision, now_ms, extras)
@@ -123,6 +129,7 @@ class Creating:
                     return
                 if now_in != source:
                     raise StoreError(f"create of {e164}: its domain has just moved to another platform")
+                guards = self._domains.guards(source)
             elif result.outcome is Outcome.OLD_EPOCH:
                 above = int(result.loaded.tombstone["epoch"]) if result.loaded else 0
             else:
