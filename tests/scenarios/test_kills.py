@@ -1,7 +1,4 @@
-"""kill -9 of CSS at every point of a day's work: in the end nobody can tell that it happened (real servers).
-
-In `make test` several deaths share a day, one after the other; in `make soak` each has a day of its own.
-"""
+"""kill -9 of CSS at every point of a day's work: in the end nobody can tell that it happened (real servers)."""
 
 from __future__ import annotations
 
@@ -11,16 +8,15 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from tests.scale import soaking
 from tests.scenarios.days import HOSTS, USERS, Day, ordinary, prepare, silence
 from tests.scenarios.ground import ServerGround
 from tests.scenarios.kills import Kills, live_through
 from tests.scenarios.processes import Scene
 
 
-def in_turn(*points: str) -> list[Kills]:
-    """Days in which an instance dies at each of these points."""
-    return [Kills((point,)) for point in points] if soaking() else [Kills(points)]
+def each_at(*points: str) -> list[Kills]:
+    """A day for each of these points, on which an instance dies there."""
+    return [Kills((point,)) for point in points]
 
 
 class KillTests(TestCase):
@@ -53,7 +49,7 @@ class KillTests(TestCase):
     def test_create(self) -> Deferred[None]:
         return self.equal(
             ordinary,
-            in_turn(
+            each_at(
                 "create.before_commit",
                 "create.after_commit",
                 "create.after_confirm",
@@ -65,7 +61,7 @@ class KillTests(TestCase):
     def test_place(self) -> Deferred[None]:
         return self.equal(
             ordinary,
-            in_turn(
+            each_at(
                 "place.before_load",
                 "place.after_commit",
                 "place.after_confirm",
@@ -77,7 +73,7 @@ class KillTests(TestCase):
     def test_accept(self) -> Deferred[None]:
         return self.equal(
             ordinary,
-            in_turn(
+            each_at(
                 "accept.before_commit",
                 "accept.after_commit",
                 "accept.after_confirm",
@@ -89,7 +85,7 @@ class KillTests(TestCase):
     def test_refusals(self) -> Deferred[None]:
         return self.equal(
             ordinary,
-            in_turn(
+            each_at(
                 "refuse_resources.after_commit",
                 "refuse.after_commit",
                 "McuCreateNack.before_ack",
@@ -101,7 +97,7 @@ class KillTests(TestCase):
     def test_release(self) -> Deferred[None]:
         return self.equal(
             ordinary,
-            in_turn(
+            each_at(
                 "release.before_commit",
                 "release.after_commit",
                 "ReleaseRequest.before_ack",
@@ -112,7 +108,7 @@ class KillTests(TestCase):
     def test_what_follows_a_commit(self) -> Deferred[None]:
         return self.equal(
             ordinary,
-            in_turn(
+            each_at(
                 "rows.before_commit",
                 "rows.after_commit",
                 "outbox.before_commit",
@@ -122,21 +118,21 @@ class KillTests(TestCase):
         )
 
     def test_sweep(self) -> Deferred[None]:
-        chain = ("accept.after_commit", "sweep.before_publish", "sweep.after_confirm")
-        return self.equal(ordinary, [Kills(chain)])
+        """What one instance left behind another one carries out, and dies of that, too."""
+        return self.equal(ordinary, [Kills(("accept.after_commit", "sweep.before_publish", "sweep.after_confirm"))])
 
     def test_directory_and_licence(self) -> Deferred[None]:
-        return self.equal(ordinary, in_turn("LicenseNotice.before_ack", "DomainAddNotice.before_ack"))
+        return self.equal(ordinary, each_at("LicenseNotice.before_ack", "DomainAddNotice.before_ack"))
 
     def test_booked_and_not_committed(self) -> Deferred[None]:
         """The place that was booked is dropped when its lease, twice the creating time-out, has run out."""
-        days = [Kills(("place.before_commit",)), Kills(("refuse.before_commit",))]
+        days = each_at("place.before_commit", "refuse.before_commit")
         return self.equal(ordinary, days, request_timeout_seconds=6.0, creating_timeout_seconds=6.0)
 
     def test_silence(self) -> Deferred[None]:
         return self.equal(
             silence,
-            in_turn("overdue.before_commit", "overdue.after_commit", "overdue.after_confirm"),
+            each_at("overdue.before_commit", "overdue.after_commit", "overdue.after_confirm"),
             request_timeout_seconds=1.0,
             creating_timeout_seconds=1.0,
         )
