@@ -47,6 +47,8 @@ from css.timers.ticker import Ticker
 
 SLOT_LEASE_MS = 60_000
 FLUSH_SECONDS = 0.1
+ROWS_SECONDS = 0.25
+"""A transaction costs as much as thirty rows: the more rows in one, the better, as long as nobody waits for them."""
 DUE_SECONDS = 0.25
 LIVENESS_SECONDS = 0.5
 SLOT_SECONDS = 15.0
@@ -151,6 +153,7 @@ class Work:
             self._ticker("deadlines", DUE_SECONDS, due.tick),
             self._ticker("outbox sweep", min(1.0, timers.outbox_lease_seconds / 2), sweep.tick),
             self._ticker("outbox flush", FLUSH_SECONDS, self._flush),
+            self._ticker("rows", ROWS_SECONDS, self._write_rows),
             self._ticker("signs of life", LIVENESS_SECONDS, self.liveness.flush),
             self._ticker("booking check", 1.0, bookings.tick),
             self._ticker("instance slot", SLOT_SECONDS, self._renew_slot),
@@ -226,7 +229,6 @@ class Work:
             self.log.warn("left to the other instances at stop: {error}", error=str(error))
 
     async def _flush(self) -> None:
-        self._rows.tick()
         self._freer.tick()
         await self.outbox.flush(self._world.stores)
 
@@ -235,6 +237,9 @@ class Work:
         database = self._world.database()
         while database is not None and await database.prune(ROW_ORDER_KEPT_SECONDS, PRUNE_BATCH) == PRUNE_BATCH:
             pass
+
+    async def _write_rows(self) -> None:
+        self._rows.tick()
 
     async def _renew_slot(self) -> None:
         slot = await self._world.state().claim_slot(self._settings.instance.name, SLOT_LEASE_MS)
