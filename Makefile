@@ -8,10 +8,10 @@ export DEMO_SECONDS
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint format bench soak lock clean
+.PHONY: help setup run test lint format bench soak simulate simulate-planted lock clean
 
 help:  ## say what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP)  ## make .venv with all that is needed, twistd included (quick when nothing has changed)
 
@@ -43,6 +43,13 @@ bench: setup  ## benchmarks on private real servers
 
 soak: setup  ## the long tests, with the literal figures
 	@$(PY) -m tests.soak
+
+simulate: setup  ## a world of faults, replayed from its seed: SEED=7 or SEEDS=1-50, MINUTES=15, FAULTS=1,3,13a
+	@$(PY) -m css.simulation --minutes $(or $(MINUTES),15) --faults $(or $(FAULTS),all) \
+		$(if $(SEEDS),--seeds $(SEEDS),--seed $(or $(SEED),1))
+
+simulate-planted: setup  ## plant bugs in the code, one after the other: the simulation must catch each
+	@$(PY) -m css.simulation --planted
 
 lock: setup  ## pin the dependencies anew
 	@tools/lock.sh

@@ -42,7 +42,7 @@ class SimulatedBroker(MemoryBroker):
         self.faces.append(face)
         return face
 
-    def post(self, step: Action, *arguments: object) -> None:
+    def post(self, step: Callable[..., None], *arguments: object) -> None:
         """What the broker has to tell travels over the link that it is about."""
         first = arguments[0] if arguments else None
         link = first.link if isinstance(first, Subscription) else first if isinstance(first, Link) else None

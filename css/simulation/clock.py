@@ -223,11 +223,12 @@ class Process:
         self.frozen = False
         late, self._late = self._late, []
         held, self._held = self._held, []
-        rounds = [lambda: self._put_all(late), lambda: self._run_all(held)]
         if self.random.random() < 0.5:
-            rounds.reverse()
-        for each in rounds:
-            each()
+            self._put_all(late)
+            self._run_all(held)
+        else:
+            self._run_all(held)
+            self._put_all(late)
 
     def jump(self, seconds: float) -> None:
         """Its clock is set forward, or back."""

@@ -115,7 +115,7 @@ class Instance:
         """Stop as an operator does, then start again."""
         if self.running and not self.process.frozen:
             self.stopping = self.service.stopService()
-            self.stopping.addBoth(lambda _: self.process.kill())
+            _ = self.stopping.addBoth(lambda _: self.process.kill())
 
     def _bus(self, moid: str, name: str) -> IBus:
         face = self.world.brokers[moid].face(self.process)

@@ -52,6 +52,11 @@ class Mutations:
         self._undo.append(lambda: table.__setitem__(key, before))
         return before
 
+    def alter(self, owner: Any, name: str, **fields: Any) -> None:
+        """Have a function's result changed in some fields."""
+        before = getattr(owner, name)
+        self.set(owner, name, lambda *each: msgspec.structs.replace(before(*each), **fields))
+
     def undo(self) -> None:
         """Everything is as it was."""
         while self._undo:
@@ -124,15 +129,15 @@ def _tombstone_ignored(m: Mutations) -> None:
 
 
 def _licence_not_returned(m: Mutations) -> None:
-    real = m.set(steps, "_ending", lambda *each: msgspec.structs.replace(real(*each), unreserve=()))
+    m.alter(steps, "_ending", unreserve=())
 
 
 def _no_tombstone(m: Mutations) -> None:
-    real = m.set(steps, "_ending", lambda *each: msgspec.structs.replace(real(*each), tombstone=None))
+    m.alter(steps, "_ending", tombstone=None)
 
 
 def _index_left_behind(m: Mutations) -> None:
-    real = m.set(steps, "_commit_of", lambda *each: msgspec.structs.replace(real(*each), index_drop=()))
+    m.alter(steps, "_commit_of", index_drop=())
 
 
 def _load_not_freed(m: Mutations) -> None:
@@ -158,7 +163,7 @@ def _ended_by_number_only(m: Mutations) -> None:
 
 def _billed_twice(m: Mutations) -> None:
     def bill_again(*each: Any, **more: Any) -> Decision:
-        decision = real(*each, **more)
+        decision: Decision = real(*each, **more)
         bills = tuple(effect for effect in decision.effects if isinstance(effect, Bill))
         return msgspec.structs.replace(decision, effects=(*decision.effects, *bills))
 

@@ -7,8 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from twisted.logger import globalLogBeginner
-
 from css.simulation.faults import FAULTS, Fault
 from css.simulation.planted import PLANTED, planted
 from css.simulation.runner import Result, run_seed
@@ -22,7 +20,6 @@ HUNT_MINUTES = 3.0
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks for. @return: the exit status, 0 if nothing was violated (or all was caught)."""
     options = _parser().parse_args(arguments)
-    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
     if options.planted is not None:
         return hunt(options.planted or list(PLANTED), options.minutes or HUNT_MINUTES)
     shape = Shape(instances=options.instances, hosts=options.hosts)
@@ -109,7 +106,8 @@ def caught_by(name: str, minutes: float, seeds: int = HUNT_SEEDS) -> int | None:
         for seed in range(1, seeds + 1):
             result = run_seed(seed, minutes, None, faults)
             if result.violation is not None:
-                _say(f"caught {name} by seed {seed}: {result.violation.code} {result.violation.text.splitlines()[0]:.140}")
+                first_line = result.violation.text.splitlines()[0]
+                _say(f"caught {name} by seed {seed}: {result.violation.code} {first_line:.140}")
                 return seed
     return None
 

@@ -12,10 +12,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 
 from css.handlers.startup import Phase
 from css.simulation import invariants, reports
@@ -162,11 +162,12 @@ class Run:
 
         was_collecting = gc.isenabled()
         gc.disable()
-        globalLogPublisher.addObserver(observe)
+        observer = cast("ILogObserver", observe)
+        globalLogPublisher.addObserver(observer)
         try:
             yield
         finally:
-            globalLogPublisher.removeObserver(observe)
+            globalLogPublisher.removeObserver(observer)
             if was_collecting:
                 gc.enable()
 

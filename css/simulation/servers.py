@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
-from zope.interface import Interface, implementer
+from zope.interface import Interface
 
 from css.adapters.memory.sql import MemoryDatabase
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
@@ -248,7 +248,6 @@ class Remote:
         return await self.link.call(execute, name in POLLS)
 
 
-@implementer(IConferenceStore)
 class RemoteStore(Remote):
     """A platform's Redis from afar."""
 

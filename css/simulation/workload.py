@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -134,7 +134,7 @@ class Workload(Watcher):
         body = msgspec.json.encode({"type": RESOURCES, "roommoid": "r", "mcu": [{"ip": "10.9.9.9"}]})
         cm = self._random.choice(self.site.cms)
         correlation = f"{self.site.moid}/{self._random.choice(self._numbers)}/{self._random.randrange(1 << 50)}"
-        cm.send_raw(body, ("", to.RMS_REPLY_QUEUE), correlation_id=correlation)
+        cm.track(cm.send_raw(body, ("", to.RMS_REPLY_QUEUE), correlation_id=correlation))
 
     def published(self, moid: str, message: Outgoing, routed: bool) -> None:
         """See `Watcher.published`."""
@@ -161,10 +161,10 @@ class Workload(Watcher):
         for e164 in numbers:
             self._ask(RELEASE, e164, {})
 
-    def _ask(self, kind: str, e164: str, fields: dict[str, object]) -> None:
+    def _ask(self, kind: str, e164: str, fields: dict[str, Any]) -> None:
         cm = self._random.choice(self.site.cms)
         request = cm.request(kind, confE164=e164, **fields)
-        request.answer.addErrback(lambda _: None)  # no queue of CSS: the CM is told by its broker
+        _ = request.answer.addErrback(lambda _: None)  # no queue of CSS: the CM is told by its broker
         self.world.history.note("ask", f"{cm.name} {kind} {e164} {request.message_id}")
         self._on_their_way[request.correlation_id] = e164
         self.sent.append(Sent(cm, request, e164, self.world.timeline.now))
