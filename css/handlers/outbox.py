@@ -186,6 +186,7 @@ class Outbox:
         self._lease_ms = lease_ms
         self._probe = probe
         self._done: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+        self._carrying: set[tuple[str, str, str]] = set()
         self.carriers: dict[str, Callable[[IConferenceStore, str, str, Parcel], None]] = {}
         """What carries out the lanes that are not messages, by lane; each clears its entries itself."""
 
@@ -233,8 +234,21 @@ class Outbox:
         at_home = {lane: parcel.letters for lane, parcel in ready.items() if is_at_home(lane)}
         letters = [letter for each in at_home.values() for letter in each]
         if letters:
-            left = await self._post.deliver(letters, store.platform)
+            key = (store.platform, e164, mark)
+            self._carrying.add(key)
+            try:
+                left = await self._post.deliver(letters, store.platform)
+            finally:
+                self._carrying.discard(key)
             await self._settle(store, e164, mark, at_home, left)
+
+    def is_carrying(self, store: IConferenceStore, e164: str, lane: str, mark: str) -> bool:
+        """Whether this instance is sending an entry right now: a busy one may take longer than the lease."""
+        return is_at_home(lane) and (store.platform, e164, mark) in self._carrying
+
+    def is_done(self, store: IConferenceStore, e164: str, lane: str, mark: str) -> bool:
+        """Whether this instance has carried an entry out, and has not forgotten it yet."""
+        return (self._own, lane, mark) in self._done.get((store.platform, e164), ())
 
     async def _settle(
         self, store: IConferenceStore, e164: str, mark: str, lanes: Mapping[str, list[Letter]], left: list[Letter]

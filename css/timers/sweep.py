@@ -84,6 +84,10 @@ class OutboxSweep:
 
     async def _again(self, store: IConferenceStore, lane: str, batch: OutboxBatch, mark: str, data: bytes) -> bool:
         """Carry one entry out; whether the number's next one may follow."""
+        if self._outbox.is_done(store, batch.e164, lane, mark):
+            return True
+        if self._outbox.is_carrying(store, batch.e164, lane, mark):
+            return False
         self._tally.count(f"swept_{lane.partition('/')[0]}")
         try:
             if lane in (SQL_LANE, LOAD_LANE):

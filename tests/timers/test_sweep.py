@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
+from css.handlers.effects import Parcel
 from css.handlers.letters import OWN_LANE, Kind, Letter, pack, peer_lane
 from css.ports.bus import Outgoing, Queue, Topology
 from css.ports.store import Commit, IConferenceStore, OutboxEntry, StoreError
@@ -74,6 +75,30 @@ class Sweep(SiteCase):
         self.sweep(10.1)
         self.assertEqual((self.ids("gone"), self.ids()), (["first"], ["other", "second"]))
 
+    def test_done_but_not_forgotten(self) -> None:
+        """What this instance has carried out is not sent again, however late it is forgotten; what follows is sent."""
+        self.leave(OWN_LANE, "1.1", pack([self.letter("done")]))
+        self.leave(OWN_LANE, "1.2", pack([self.letter("next")]))
+        self.css.outbox.mark_done(self.site.store, "1", OWN_LANE, "1.1")
+        self.sweep()
+        self.assertEqual(self.ids(), ["next"])
+        self.assertEqual(self.site.outbox(), {})
+
+    def test_under_way(self) -> None:
+        """What this instance is sending right now is not sent beside that, and not overtaken."""
+        self.leave(OWN_LANE, "1.1", pack([self.letter("first")]))
+        self.leave(OWN_LANE, "1.2", pack([self.letter("second")]))
+        self.site.broker.hang()
+        parcels = {OWN_LANE: Parcel([self.letter("first")], [], [])}
+        sending = Deferred.fromCoroutine(self.css.outbox.carry_out(self.site.store, "1", parcels, "1.1", ()))
+        self.css.run(self.css.sweep.tick())
+        self.site.broker.resume()
+        self.site.pass_seconds(0.1)
+        self.assertTrue(sending.called)
+        self.assertEqual(self.ids(), ["first"])
+        self.sweep(10.1)
+        self.assertEqual(self.ids(), ["first", "second"])
+
     def test_requests_need_no_order(self) -> None:
         """One that can't be sent holds nothing back."""
         ask = self.letter("first", "gone", Kind.RESOURCE_REQUEST)
@@ -143,6 +168,6 @@ class Sweep(SiteCase):
         """Found only by the sweep: its silence all the same, so the next host is asked."""
         request = self.give(self.ask(), "10.0.0.1", "10.0.0.2")
         letter = Letter(Kind.MCU_REQUEST, NOW_MS, Outgoing("", "gone", b"{}", "x"), token(request), NOW_MS + 5_000)
-        self.leave("ask", f"{request['epoch']}.2", pack([letter]), "0755001")
+        self.leave("ask", f"{request['epoch']}.2.other", pack([letter]), "0755001")
         self.sweep(1)
         self.assertEqual(len(self.asked("0755001")), 2)
