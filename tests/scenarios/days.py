@@ -59,7 +59,7 @@ async def silence(scene: Scene) -> None:
 async def end_state(scene: Scene) -> dict[str, Any]:
     """All that is left of a day, without what may differ between two runs: MCU choice, epochs, times, ids."""
     dump = await scene.ground.dump(PLATFORM)
-    rows = await scene.ground.database.confinfo_page(PLATFORM, "", 1000)
+    rows = await scene.ground.database.confinfo_page(PLATFORM, "", 100_000)
     hosts = scene.peers.hosts.values()
     return {
         "told CM": _counted(scene.peers.cm.inbox.all()),
