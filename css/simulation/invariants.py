@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from css.adapters.memory.keys import conf_key, ended_key, record_key, set_key
+from css.adapters.memory.keys import conf_key, ended_key, index_key, record_key, set_key
 from css.domain.conference import State, from_fields, indexes
 from css.handlers import addresses as to
 from css.messages.codec import Malformed, decode
@@ -52,18 +52,22 @@ class IndexesEqualRecords(Invariant):
 
     code = "I4"
 
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._names: dict[str, dict[str, None]] = {}
+        """By platform, every index that a commit has ever named."""
+
     def committed(self, c: Committed) -> None:
         """See `Watcher.committed`."""
         if c.result.outcome is not Outcome.DONE or not c.commit.touch_record:
             return
         e164 = c.commit.e164
+        names = self._names.setdefault(c.moid, {})
+        names.update(dict.fromkeys(c.commit.index_add))
         record = c.keys.hash(record_key(e164))
         wanted = indexes(from_fields(e164, record, c.keys.hash(conf_key(e164)))) if record else {}
-        found = {
-            name.removeprefix("css/index/"): c.keys.sorted_set(name).scores[e164]
-            for name in c.keys.keys_with("css/index/")
-            if e164 in c.keys.sorted_set(name).scores
-        }
+        scores = {name: c.keys.sorted_set(index_key(name)).scores for name in names}
+        found = {name: of_index[e164] for name, of_index in scores.items() if e164 in of_index}
         if found != wanted:
             self.fail(f"{e164} is in the indexes {found}, by its record in {wanted}", e164)
 

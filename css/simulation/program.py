@@ -46,13 +46,13 @@ def live(seeds: range, minutes: float, shape: Shape, faults: tuple[type[Fault], 
     """Run seeds one after the other; stop at the first violation, told with all that replays it."""
     counts: Counter[str] = Counter()
     by_situation: Counter[tuple[str, str]] = Counter()
-    simulated = real = 0.0
+    simulated = cpu = 0.0
     for seed in seeds:
         result = run_seed(seed, minutes, shape, faults)
         counts += result.faults
         by_situation += result.by_situation
         simulated += result.simulated_seconds
-        real += result.real_seconds
+        cpu += result.cpu_seconds
         if result.violation is not None:
             _say(*told(result, minutes, faults))
             return 1
@@ -60,8 +60,8 @@ def live(seeds: range, minutes: float, shape: Shape, faults: tuple[type[Fault], 
             _say(f"seed {seed}: history {result.digest[:16]}, {result.steps} steps, {dict(result.lines)}")
     _say(*counted(counts, by_situation))
     _say(
-        f"{len(seeds)} seeds, {simulated / 60:.0f} simulated minutes in {real:.1f} s "
-        f"({simulated / 60 / real:.1f} a second), {sum(counts.values())} faults, no violation"
+        f"{len(seeds)} seeds, {simulated / 60:.0f} simulated minutes in {cpu:.1f} s of CPU "
+        f"({simulated / 60 / cpu:.1f} a second), {sum(counts.values())} faults, no violation"
     )
     return 0
 

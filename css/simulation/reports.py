@@ -20,8 +20,6 @@ from css.ports.store import Outcome
 from css.simulation.invariants import Invariant
 from css.simulation.world import Committed, World
 
-REPLY_QUEUE = "cm.reply.q:"
-
 _attempt = msgspec.json.Decoder(Attempt)
 
 
@@ -51,6 +49,7 @@ class RequestsAnswered(Invariant):
         super().__init__(world)
         self.asked: dict[str, Asked] = {}
         """By correlation id."""
+        self._reply_queues = {cm.reply_queue for site in world.sites.values() for cm in site.cms}
         self._made: Counter[str] = Counter()
         self._ran: set[str] = set()
         self._ended: Counter[str] = Counter()
@@ -58,7 +57,7 @@ class RequestsAnswered(Invariant):
 
     def published(self, moid: str, message: Outgoing, routed: bool) -> None:
         """See `Watcher.published`."""
-        if not message.exchange and message.routing_key.startswith(REPLY_QUEUE):
+        if not message.exchange and message.routing_key in self._reply_queues:
             self._answer(message, routed)
         elif routed and (message.exchange, message.routing_key) == TO_CSS and message.correlation_id:
             self._request(moid, message)

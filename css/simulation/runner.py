@@ -19,7 +19,8 @@ from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 
 from css.handlers.startup import Phase
 from css.simulation import invariants, reports
-from css.simulation.faults import FAULTS, Fault, Injector
+from css.simulation.faults import FAULTS, Fault
+from css.simulation.injector import Injector
 from css.simulation.invariants import Invariant
 from css.simulation.workload import Workload
 from css.simulation.world import Shape, Violation, World
@@ -60,7 +61,7 @@ class Result(msgspec.Struct):
     lines: Counter[str]
     steps: int
     simulated_seconds: float
-    real_seconds: float
+    cpu_seconds: float
     last: list[str]
     """The end of the history, if there is a violation."""
 
@@ -81,7 +82,7 @@ class Run:
 
     def run(self) -> Result:
         """Live through it."""
-        began, start = time.perf_counter(), self.world.timeline.now
+        began, start = time.process_time(), self.world.timeline.now
         with self._watching():
             self._live()
         world = self.world
@@ -95,7 +96,7 @@ class Run:
             lines=world.history.counts,
             steps=world.timeline.steps,
             simulated_seconds=world.timeline.now - start,
-            real_seconds=time.perf_counter() - began,
+            cpu_seconds=time.process_time() - began,
             last=self._story(violation) if violation else [],
         )
 
