@@ -40,7 +40,7 @@ class Plan(msgspec.Struct, frozen=True):
     latency_seconds: float
 
 
-FULL = Plan(rounds=2, warm_up=1_000, creates=6_000, outstanding=150, latency_seconds=12.0)
+FULL = Plan(rounds=2, warm_up=1_000, creates=4_000, outstanding=150, latency_seconds=10.0)
 QUICK = Plan(rounds=1, warm_up=50, creates=200, outstanding=50, latency_seconds=1.0)
 
 
