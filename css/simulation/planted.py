@@ -21,7 +21,7 @@ from css.domain.decision import Decision, end, ignore
 from css.domain.effects import Bill, EndReason, FreeLoad, ReleaseOnMcu
 from css.domain.epochs import EpochSource
 from css.domain.events import McuAccepted, McuEnded
-from css.handlers import create, effects, outbox, release, requests, steps
+from css.handlers import create, dispatch, effects, outbox, release, requests, steps
 from css.handlers.letters import Letter, unpack_letters
 from css.ports.bus import Outgoing
 from css.ports.sql import RowWrite
@@ -96,6 +96,10 @@ def _ack_before_work(m: Mutations) -> None:
 
 def _failures_acknowledged(m: Mutations) -> None:
     m.set(consuming.Consumer, "_pause", lambda self, error, token: self.acknowledge(token))
+
+
+def _poison_dropped(m: Mutations) -> None:
+    m.set(dispatch.Dispatcher, "_park", _do_nothing)
 
 
 def _unbounded_prefetch(m: Mutations) -> None:
@@ -261,6 +265,7 @@ PLANTED: dict[str, Plant] = {
     "releases-not-deduped": Plant(_releases_not_deduped, ("3", "13a", "12")),
     "ack-before-work": Plant(_ack_before_work),
     "failures-acknowledged": Plant(_failures_acknowledged),
+    "poison-dropped": Plant(_poison_dropped),
     "unbounded-prefetch": Plant(_unbounded_prefetch, ("13a", "23")),
     "epoch-of-ack-ignored": Plant(_epoch_of_ack_ignored, ("16", "3")),
     "no-version-check": Plant(_no_version_check),

@@ -22,7 +22,7 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.planted is not None:
         return hunt(options.planted or list(PLANTED), options.minutes or HUNT_MINUTES)
-    shape = Shape(instances=options.instances, hosts=options.hosts)
+    shape = Shape(instances=options.instances, hosts=options.hosts, old_hosts=options.old_hosts)
     faults = faults_of(options.faults)
     first, _, last = (options.seeds or str(options.seed)).partition("-")
     return live(range(int(first), int(last or first) + 1), options.minutes or 15.0, shape, faults)
@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--faults", default="all", help="codes, with commas; all; none")
     parser.add_argument("--instances", type=int, default=2)
     parser.add_argument("--hosts", type=int, default=4)
+    parser.add_argument("--old-hosts", type=int, default=0, help="hosts that know no epochs")
     parser.add_argument("--planted", nargs="*", default=None, help="hunt these planted bugs, or all")
     return parser
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from css.domain.conference import Attempt
+from css.handlers import addresses as to
 from css.messages.codec import Malformed, decode, wire_type
 from css.messages.create import CreateAck, CreateRequest, ReleaseAck, ReleaseNotice, ReleaseRequest
 from css.messages.reports import BillNotice
@@ -18,6 +19,7 @@ from css.peers.peer import Peer
 from css.ports.bus import Outgoing
 from css.ports.store import Outcome
 from css.simulation.invariants import Invariant
+from css.simulation.workload import LONGEST_POISON, POISON
 from css.simulation.world import Committed, World
 
 _attempt = msgspec.json.Decoder(Attempt)
@@ -209,6 +211,33 @@ class EndsReported(Invariant):
 def _locator(upu: Any) -> dict[str, str]:
     conferences: dict[str, str] = upu.running_conferences()
     return conferences
+
+
+class PoisonParked(Invariant):
+    """Settled: what a vandal got into a queue of CSS is parked, unchanged, and so never stops a consumer (fault 9)."""
+
+    code = "park"
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._unseen: dict[str, bytes] = {}
+        """By message id, what is still to be parked."""
+
+    def published(self, moid: str, message: Outgoing, routed: bool) -> None:
+        """See `Watcher.published`."""
+        if (message.exchange, message.routing_key) == ("", to.PARK_QUEUE):
+            if self._unseen.get(message.message_id) == message.body:
+                del self._unseen[message.message_id]
+        elif routed and len(message.body) < LONGEST_POISON and message.body in POISON:
+            self._unseen[message.message_id] = message.body
+
+    def lost(self, moid: str, queue: str, message: Outgoing) -> None:
+        """See `Watcher.lost`."""
+        self._unseen.pop(message.message_id, None)
+
+    def settled(self) -> list[str]:
+        """See `Invariant.settled`."""
+        return [f"poison is not parked: {identity} {body[:60]!r}" for identity, body in self._unseen.items()]
 
 
 class NothingFails(Invariant):

@@ -38,6 +38,7 @@ NUMBER = re.compile(r"\b00\d{5}\b")
 INVARIANTS: tuple[type[Invariant], ...] = (
     reports.RequestsAnswered,
     reports.EndsReported,
+    reports.PoisonParked,
     reports.NothingFails,
     invariants.IndexesEqualRecords,
     invariants.EpochsGrow,

@@ -6,7 +6,6 @@ from random import Random
 from typing import Any, Final
 
 import msgspec
-from twisted.internet.defer import Deferred
 
 from css.handlers import addresses as to
 from css.messages.codec import wire_type
@@ -43,6 +42,7 @@ POISON: Final = (
     _DEPTH_BOMB,
 )
 """What a vandal sends (fault 9); none of it is a request that could be answered."""
+LONGEST_POISON: Final = 1 + max(map(len, POISON))
 POISONED: Final = (TO_CSS, MCU_TO_CSS, ("", to.RMS_REPLY_QUEUE), ("", to.CONTROL_QUEUE))
 
 
@@ -66,7 +66,6 @@ class Workload(Watcher):
         self.site = site
         self.factor = 1.0
         self.sent: list[Sent] = []
-        self.poisoned = 0
         self._on_their_way: dict[str, str] = {}
         self._random: Random = world.random
         count = self._random.choice(NUMBERS)
@@ -179,12 +178,8 @@ class Workload(Watcher):
         return self._random.choice(keys).partition("/")[2] if keys else self._random.choice(self._numbers)
 
     def _vandalise(self, place: Place, body: bytes) -> None:
-        def counted(routed: bool) -> None:
-            self.poisoned += routed
-
         cm = self._random.choice(self.site.cms)
-        sending: Deferred[bool] = cm.send_raw(body, place)
-        cm.track(sending.addCallback(counted))
+        cm.track(cm.send_raw(body, place))
 
     def _next(self) -> None:
         seconds = self._random.expovariate(self.factor / self._mean_seconds)

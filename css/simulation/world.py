@@ -42,6 +42,8 @@ class Shape(msgspec.Struct, frozen=True):
     """By platform, those that it backs up."""
     instances: int = 2
     hosts: int = 4
+    old_hosts: int = 0
+    """How many of the hosts know nothing of epochs."""
     licence: dict[str, int] = msgspec.field(default_factory=lambda: {"smallconfnum": 30, "largeconfnum": 8})
     small_licence: dict[str, int] = msgspec.field(default_factory=lambda: {"smallconfnum": 3, "largeconfnum": 2})
     """Of the user domain that has one."""
@@ -108,7 +110,8 @@ class Site:
         self.ms = MsPeer(*make(f"ms-{moid}"), random)
         self.nms = NmsPeer(*make(f"nms-{moid}"), random)
         ips = [f"10.{world.shape.platforms.index(moid)}.0.{n}" for n in range(1, world.shape.hosts + 1)]
-        self.hosts = {ip: CmuHost(*make(f"cmu-{ip}"), random, ip, self.room) for ip in ips}
+        old = ips[: world.shape.old_hosts]
+        self.hosts = {ip: CmuHost(*make(f"cmu-{ip}"), random, ip, self.room, knows_epochs=ip not in old) for ip in ips}
         self.rms.answer("", Resources(self.room, ips))
         self.bmc.licences.update({each: dict(world.shape.licence) for each in (moid, *mains)})
         self._domains()
