@@ -48,6 +48,7 @@ class Licences:
         self._known: set[str] = set()
         self._session = session
         self._asked = 0
+        self._questions: set[str] = set()
 
     @property
     def routes(self) -> Routes:
@@ -63,12 +64,23 @@ class Licences:
         return [moid for moid in self._platforms().possible_and_own if moid not in self._known]
 
     async def ask(self) -> None:
-        """Ask the BMC for every platform's licence that is not known yet. Fails with `BusError`."""
+        """Ask the BMC for every platform's licence that is not known yet. Fails with `BusError`, `StoreError`.
+
+        The answer may have come to another instance: after the first question it is looked for in Redis, too.
+        """
         for moid in self._missing():
+            if moid in self._questions and await self._is_stored(moid):
+                self._known.add(moid)
+                continue
+            self._questions.add(moid)
             self._asked += 1  # a new question each time: it has an id of its own
             body = encode(LicenseRequest(moid=moid))
             identity = f"{self._session}.{self._asked}"
             await self._bus.publish(Outgoing(*to.TO_BMC, body, identity, reply_to=to.BMC_QUEUE))
+
+    async def _is_stored(self, moid: str) -> bool:
+        store = self._stores.get(moid)
+        return store is not None and bool((await store.read_hash(f"domain/{moid}/license")).get("license"))
 
     async def received(self, notice: LicenseNotice, delivery: Delivery) -> None:
         """The BMC has sent a licence. One that does not verify is refused, and the last good one stays."""

@@ -150,6 +150,8 @@ class Asked(LicenceCase):
 
     def test_until_known(self) -> None:
         """Of the own and every possible platform, each time with an id of its own; then no more."""
+        self.css.run(self.site.store.write_hashes({"domain/pA/license": None}))
+        self.css.run(self.site.other.write_hashes({"domain/pB/license": None}))
         for _ in range(2):
             self.css.run(self.licences.ask())
         self.assertEqual([body["moid"] for body in self.site.bodies(BMC)], ["pA", "pB"] * 2)
@@ -162,6 +164,17 @@ class Asked(LicenceCase):
         self.assertTrue(self.licences.complete)
         self.css.run(self.licences.ask())
         self.assertEqual(len(self.site.bodies(BMC)), 4)
+
+    def test_another_instance_got_the_answer(self) -> None:
+        """It is in Redis, then: no more questions. What was there before the first question is asked for even so."""
+        fields = {"domain/pA/license": {"license": self.token()}}
+        self.css.run(self.site.store.write_hashes(dict(fields)))
+        self.css.run(self.licences.ask())
+        self.assertEqual([body["moid"] for body in self.site.bodies(BMC)], ["pA", "pB"])
+        self.css.run(self.site.other.write_hashes({"domain/pB/license": {"license": self.token()}}))
+        self.css.run(self.licences.ask())
+        self.assertTrue(self.licences.complete)
+        self.assertEqual(len(self.site.bodies(BMC)), 2)
 
     def test_other_run_other_ids(self) -> None:
         """The BMC must not take a question of another run for a repetition."""
