@@ -22,7 +22,9 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.planted is not None:
         return hunt(options.planted or list(PLANTED), options.minutes or HUNT_MINUTES)
-    shape = Shape(instances=options.instances, hosts=options.hosts, old_hosts=options.old_hosts)
+    shape = None
+    if options.instances:
+        shape = Shape(instances=options.instances, hosts=options.hosts, old_hosts=options.old_hosts)
     faults = faults_of(options.faults)
     first, _, last = (options.seeds or str(options.seed)).partition("-")
     return live(range(int(first), int(last or first) + 1), options.minutes or 15.0, shape, faults)
@@ -42,7 +44,7 @@ def faults_of(codes: str) -> tuple[type[Fault], ...]:
     return tuple(known[code] for code in codes.split(","))
 
 
-def live(seeds: range, minutes: float, shape: Shape, faults: tuple[type[Fault], ...]) -> int:
+def live(seeds: range, minutes: float, shape: Shape | None, faults: tuple[type[Fault], ...]) -> int:
     """Run seeds one after the other; stop at the first violation, told with all that replays it."""
     counts: Counter[str] = Counter()
     by_situation: Counter[tuple[str, str]] = Counter()
@@ -118,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="", help="A-B: all of these")
     parser.add_argument("--minutes", type=float, default=0.0, help="simulated, under faults; 15 by default")
     parser.add_argument("--faults", default="all", help="codes, with commas; all; none")
-    parser.add_argument("--instances", type=int, default=2)
+    parser.add_argument("--instances", type=int, default=0, help="0: drawn from the seed, with hosts")
     parser.add_argument("--hosts", type=int, default=4)
     parser.add_argument("--old-hosts", type=int, default=0, help="hosts that know no epochs")
     parser.add_argument("--planted", nargs="*", default=None, help="hunt these planted bugs, or all")

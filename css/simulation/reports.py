@@ -34,6 +34,7 @@ class Asked(msgspec.Struct, eq=False):
     mtreqid: str
     message_id: str
     reply_to: str
+    correlation_id: str
     answers: dict[str, str] = {}
     """By message id: the wire type, with the errcode of a refusal."""
     waived: bool = False
@@ -85,6 +86,7 @@ class RequestsAnswered(Invariant):
                 request.mtreqid,
                 message.message_id,
                 message.reply_to,
+                message.correlation_id,
                 {},
             )
 
@@ -138,7 +140,9 @@ class RequestsAnswered(Invariant):
 
     def _untrue(self, asked: Asked) -> str:
         """What is wrong with an answer; empty: nothing."""
-        key = hashlib.sha1(f"id\0{asked.message_id}".encode(), usedforsecurity=False).hexdigest()
+        parts = (asked.type, asked.e164, asked.mtreqid, asked.reply_to, asked.correlation_id)
+        text = "\0".join(("id", asked.message_id) if asked.message_id else parts)
+        key = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
         for answer in asked.answers.values():
             kind, _, errcode = answer.partition(" ")
             if asked.type == wire_type(CreateRequest):

@@ -23,7 +23,7 @@ from css.simulation.faults import FAULTS, Fault
 from css.simulation.injector import Injector
 from css.simulation.invariants import Invariant
 from css.simulation.workload import Workload
-from css.simulation.world import Shape, Violation, World
+from css.simulation.world import Shape, Violation, World, drawn_shape
 
 START_SECONDS = 30.0
 """Until when an unharmed world serves."""
@@ -74,7 +74,7 @@ class Run:
         self, seed: int, minutes: float, shape: Shape | None = None, faults: tuple[type[Fault], ...] = FAULTS
     ) -> None:
         self.minutes = minutes
-        self.world = world = World(seed, shape or Shape())
+        self.world = world = World(seed, shape or drawn_shape(seed))
         self.invariants = [kind(world) for kind in INVARIANTS]
         world.watchers += self.invariants
         self.workloads = {moid: Workload(world, site) for moid, site in world.sites.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -13,12 +13,14 @@ from css.messages.create import CreateRequest, ReleaseRequest, ResourceAck
 from css.peers.cm import TO_CSS, CmPeer, Request
 from css.peers.cmu_process import TO_CSS as MCU_TO_CSS
 from css.peers.peer import Place
-from css.ports.bus import Outgoing
+from css.ports.bus import IBus, Outgoing
 from css.simulation.world import Site, Watcher, World
 
 REPEATED_WITHIN_SECONDS = 540.0
 """A repetition is known as one for 10 minutes."""
 LAST_REQUESTS = 60
+ANONYMOUS_CHANCE = 0.1
+"""How many requests have no `message_id`."""
 NUMBERS: Final = (4, 12, 40)
 """How many numbers a platform's conferences have, one of these: few make the requests meet each other."""
 
@@ -44,6 +46,27 @@ POISON: Final = (
 """What a vandal sends (fault 9); none of it is a request that could be answered."""
 LONGEST_POISON: Final = 1 + max(map(len, POISON))
 POISONED: Final = (TO_CSS, MCU_TO_CSS, ("", to.RMS_REPLY_QUEUE), ("", to.CONTROL_QUEUE))
+
+
+class AnonymousBus:
+    """A CM's bus on which some requests travel without their ids: CSS must know a repetition by its other marks."""
+
+    def __init__(self, bus: IBus, random: Random) -> None:
+        self._bus = bus
+        self._random = random
+        self._anonymous: dict[str, bool] = {}
+
+    def publish(self, message: Outgoing) -> Any:
+        """See `IBus.publish`."""
+        known = self._anonymous
+        if message.correlation_id and message.message_id not in known:
+            known[message.message_id] = self._random.random() < ANONYMOUS_CHANCE
+        if known.get(message.message_id):
+            message = msgspec.structs.replace(message, message_id="")
+        return self._bus.publish(message)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bus, name)
 
 
 class Sent(msgspec.Struct, eq=False):
@@ -72,6 +95,8 @@ class Workload(Watcher):
         self._mean_seconds = mean_seconds
         self._numbers = [f"0{world.shape.platforms.index(site.moid)}60{number:03d}" for number in range(count)]
         self._running = False
+        for cm in site.cms:
+            cm.bus = cast("IBus", AnonymousBus(cm.bus, self._random))
         self._actions = [(action, getattr(self, f"do_{action}")) for action in WEIGHTS]
         self._weights = list(WEIGHTS.values())
 

@@ -50,6 +50,13 @@ class Shape(msgspec.Struct, frozen=True):
     timers: dict[str, float] = {}
 
 
+def drawn_shape(seed: int) -> Shape:
+    """The shape of a seed's world: small ones and larger ones, with and without old hosts."""
+    random = Random(seed)
+    hosts = random.randint(1, 5)
+    return Shape(instances=random.choice((1, 2, 2, 3)), hosts=hosts, old_hosts=random.choice((0, 0, hosts // 2)))
+
+
 class Committed(msgspec.Struct):
     """A commit, as the store carried it out."""
 
