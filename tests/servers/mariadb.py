@@ -51,6 +51,7 @@ class MariaDBServer(Server):
             f"GRANT ALL ON *.* TO {USER}@'%' WITH GRANT OPTION;\n"
         )
         arguments = [*self._common(), "--auth-root-authentication-method=normal", "--skip-test-db", *_FAST]
+        (self.folder / "tmp").mkdir(exist_ok=True)
         done = subprocess.run(
             [program("mariadb-install-db"), *arguments], capture_output=True, text=True, check=False, cwd=self.folder
         )
@@ -82,4 +83,5 @@ class MariaDBServer(Server):
 
     def _common(self) -> list[str]:
         user = ["--user=root"] if os.geteuid() == 0 else []
-        return ["--no-defaults", f"--datadir={self.folder / 'data'}", *user]
+        # Its own folder for temporary tables: two servers setting up in one have removed each other's.
+        return ["--no-defaults", f"--datadir={self.folder / 'data'}", f"--tmpdir={self.folder / 'tmp'}", *user]
