@@ -282,7 +282,7 @@ class NothingLeft(Invariant):
 
 def _told_in(message: Outgoing) -> McuCreateAck | McuReleaseNotice | None:
     """What an MCU tells of a placement with this message, if it does."""
-    if (message.exchange, message.routing_key) != MCU_TO_CSS:
+    if (message.exchange, message.routing_key) not in (MCU_TO_CSS, ("", to.MCU_QUEUE)):
         return None
     try:
         decoded = decode(message.body)

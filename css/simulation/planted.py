@@ -262,7 +262,7 @@ _DEATHS = ("1", "1p", "4", "12")
 
 PLANTED: dict[str, Plant] = {
     "creates-not-deduped": Plant(_creates_not_deduped),
-    "releases-not-deduped": Plant(_releases_not_deduped, ("3", "13a", "12")),
+    "releases-not-deduped": Plant(_releases_not_deduped, ("2", "3", "13a", "23", "25")),
     "ack-before-work": Plant(_ack_before_work),
     "failures-acknowledged": Plant(_failures_acknowledged),
     "poison-dropped": Plant(_poison_dropped),
@@ -284,7 +284,7 @@ PLANTED: dict[str, Plant] = {
     "no-outbox": Plant(_no_outbox),
     "no-sweep": Plant(_no_sweep),
     "sweep-with-new-ids": Plant(_sweep_with_new_ids, _DEATHS),
-    "effects-overtake": Plant(_effects_overtake, (*_DEATHS, "5", "25")),
+    "effects-overtake": Plant(_effects_overtake, ("1", "1p", "4", "5")),
     "unconfirmed-is-done": Plant(_unconfirmed_is_done),
     "no-booking-check": Plant(_no_booking_check, _DEATHS),
     "no-deadlines": Plant(_no_deadlines),
