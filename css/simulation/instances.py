@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -116,6 +117,11 @@ class Instance:
         if self.running and not self.process.frozen:
             self.stopping = self.service.stopService()
             _ = self.stopping.addBoth(lambda _: self.process.kill())
+
+    def bury(self) -> None:
+        """The world is over: whoever waits for a turn gets none, when the collector closes those who had theirs."""
+        for service in (*self._graveyard, self.service):
+            service.work.steps._locks._queues = defaultdict(deque)
 
     def _bus(self, moid: str, name: str) -> IBus:
         face = self.world.brokers[moid].face(self.process)

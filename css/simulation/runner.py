@@ -170,6 +170,8 @@ class Run:
             yield
         finally:
             globalLogPublisher.removeObserver(observer)
+            for instance in self.world.instances():
+                instance.bury()
             if was_collecting:
                 gc.enable()
 
