@@ -156,9 +156,9 @@ class IBus(Interface):
 
         A delivery is acknowledged when the handler's awaitable returns, or raises `BadMessage`. If it raises anything
         else, that is logged (`TryLater` excepted) and the delivery is given back to the queue after a pause of about a
-        second, jittered; so a handler raises when a dependency is away. Deliveries are handed over in order, up to `prefetch` of them
-        at the same time. A consumer that the broker cancels, a queue deleted and a channel closed by the broker
-        make the bus declare and consume again.
+        second, jittered; so a handler raises when a dependency is away. Deliveries are handed over in order, up to
+        `prefetch` of them at the same time. A consumer that the broker cancels, a queue deleted and a channel closed
+        by the broker make the bus declare and consume again.
         """
 
     def last_round_trip_seconds_ago() -> float:
