@@ -49,7 +49,7 @@ class AmqpConsumer(Consumer[Token]):
     async def close(self, link: Link) -> None:
         """Close the channel, now that the last delivery is settled."""
         if link is self._link:
-            link.flush()
+            link.flush(with_acks=True)
             await link.close_channel(await link.channel(self.number))
         self.ended()
 

@@ -87,6 +87,7 @@ class DeliveryChannel(Receiver):
         "_acks",
         "_consumer",
         "_link",
+        "_many",
         "_queue",
         "_redelivered",
         "_settled_early",
@@ -101,6 +102,7 @@ class DeliveryChannel(Receiver):
         self._link = link
         self._consumer = consumer
         self._queue = consumer.queue
+        self._many = max(1, consumer.prefetch // 2)
         self._tag = 0
         self._redelivered = False
         self._acks: list[int] = []
@@ -131,11 +133,13 @@ class DeliveryChannel(Receiver):
         self._consumer.take(delivery, (self, self._tag))
 
     def acknowledge(self, tag: int) -> None:
-        """Acknowledge a delivery with the link's next write; several in a row go as one."""
+        """Acknowledge a delivery with the link's next write, or soon; several in a row go as one."""
         acks = self._acks
         if not acks:
             self._link.has_acks(self)
         acks.append(tag)
+        if len(acks) >= self._many:
+            self._link.acks_are_due()
 
     def give_back(self, tag: int) -> None:
         """Have a delivery put back in its queue."""

@@ -66,6 +66,6 @@ class LinkDelegate(TwistedDelegate):
         client = self.client
         client.closed = True
         client.started.fail_if_not_fired(Closed(reason))
-        client.flush()
+        client.flush(with_acks=True)
         client.output.close()
         client.transport.loseConnection()

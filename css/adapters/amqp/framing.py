@@ -34,6 +34,10 @@ class Channel(AMQChannel):
         self.responses = TimeoutDeferredQueue(client.clock)
 
 
+ACK_DELAY_SECONDS = 0.002
+"""How long an acknowledgement waits for company."""
+
+
 class FrameProtocol(AMQClient):
     """Reads frames from the buffer where they lie, and joins what is written in one turn into one write."""
 
@@ -58,6 +62,8 @@ class FrameProtocol(AMQClient):
         self._ended = False
         self._out: list[bytes] = []
         self._with_acks: list[DeliveryChannel] = []
+        self._acks_are_due = False
+        self._ack_call: IDelayedCall | None = None
         self._flush_call: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -69,6 +75,9 @@ class FrameProtocol(AMQClient):
         if self._flush_call is not None:
             self._flush_call.cancel()
             self._flush_call = None
+        if self._ack_call is not None:
+            self._ack_call.cancel()
+            self._ack_call = None
         self._out.clear()
         self._with_acks.clear()
         super().connectionLost(reason)
@@ -101,25 +110,40 @@ class FrameProtocol(AMQClient):
             self._flush_call = self.clock.callLater(0, self._flush_later)
 
     def has_acks(self, channel: DeliveryChannel) -> None:
-        """Have a channel's acknowledgements written with the next write."""
+        """Have a channel's acknowledgements written with the next write, or `ACK_DELAY_SECONDS` from now."""
         if not self._ended:
             self._with_acks.append(channel)
+            if self._ack_call is None:
+                self._ack_call = self.clock.callLater(ACK_DELAY_SECONDS, self._acks_now)
+
+    def acks_are_due(self) -> None:
+        """The broker must not wait for acknowledgements any longer, or it runs out of what it may deliver."""
+        if not self._ended and not self._acks_are_due:
+            self._acks_are_due = True
             if not self._reading and self._flush_call is None:
                 self._flush_call = self.clock.callLater(0, self._flush_later)
 
-    def flush(self) -> None:
-        """Write what waits, unless there is no room."""
+    def flush(self, with_acks: bool = False) -> None:
+        """Write what waits, unless there is no room. Acknowledgements alone wait for more, unless they are due.
+
+        A write of each acknowledgement alone would cost as much as all else that is done for a message.
+        """
         if self._ended or self.output.full:
             return
         out = self._out
-        if self._with_acks:
+        if self._with_acks and (out or self._acks_are_due or with_acks):
             out.extend([channel.ack_frames() for channel in self._with_acks])
             self._with_acks.clear()
+            self._acks_are_due = False
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             self.wrote = True
             self.output.write(data)
+
+    def _acks_now(self) -> None:
+        self._ack_call = None
+        self.flush(with_acks=True)
 
     def send_heartbeat(self) -> None:
         self.write_soon(HEARTBEAT_FRAME)

@@ -117,6 +117,7 @@ class Link(FrameProtocol):
         self._owner.link_closed(self)
 
     async def _close_in_order(self) -> None:
+        self.flush(with_acks=True)
         await (await self.channel(0)).connection_close(reply_code=200, reply_text="bye")
         self.do_close(Failure(ConnectionDone()))
 

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from css.adapters.amqp.framing import ACK_DELAY_SECONDS
 from css.ports.bus import (
     Binding,
     Delivery,
@@ -16,7 +17,7 @@ from css.ports.bus import (
     Queue,
     Topology,
 )
-from tests.adapters.amqp.scripted import connected, scripted_bus
+from tests.adapters.amqp.scripted import connected, scripted_bus, settle
 
 Basic, Channel, Connection = commands.Basic, commands.Channel, commands.Connection
 
@@ -54,4 +55,6 @@ class LinkCase(SynchronousTestCase):
         return self.bus.publish(Outgoing("EX", "k", b"{}", f"m{number}", **fields))
 
     def acks(self) -> list[tuple[int, bool]]:
+        """Those written, once none waits for company any more."""
+        settle(self.clock, ACK_DELAY_SECONDS)
         return [(ack.delivery_tag, ack.multiple) for ack in self.broker.sent(Basic.Ack)]

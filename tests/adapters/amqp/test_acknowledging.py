@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionLost
 
+from css.adapters.amqp.framing import ACK_DELAY_SECONDS
 from tests.adapters.amqp.linkcase import Basic, LinkCase
 from tests.adapters.amqp.scripted import deliver, settle
 
@@ -15,12 +16,12 @@ class Acknowledging(LinkCase):
 
     def send(self, *tags: int) -> None:
         self.broker.send(self.consuming, *[value for tag in tags for value in deliver(tag, b"")])
-        settle(self.clock)
+        settle(self.clock, ACK_DELAY_SECONDS)
 
     def release(self, *tags: int) -> None:
         for tag in tags:
             self.gates[tag - 1].callback(None)
-        settle(self.clock)
+        settle(self.clock, ACK_DELAY_SECONDS)
 
     def test_one(self) -> None:
         self.send(1)
@@ -31,6 +32,17 @@ class Acknowledging(LinkCase):
         self.send(4, 5)
         self.assertEqual(self.acks(), [(3, True), (5, True)])
         self.assertEqual(len(self.transport.writes), 2)
+
+    def test_company(self) -> None:
+        """They wait a moment for each other, and go at once when half of the prefetch has come together."""
+        self.gated = True
+        self.send(*range(1, 13))
+        for tag in range(1, 13):
+            self.gates[tag - 1].callback(None)
+            settle(self.clock)
+            written = [ack.delivery_tag for ack in self.broker.sent(Basic.Ack)]
+            self.assertEqual(written, [10] if tag >= 10 else [], tag)
+        self.assertEqual(self.acks(), [(10, True), (12, True)])
 
     def test_with_gaps(self) -> None:
         self.gated = True
@@ -75,7 +87,7 @@ class Acknowledging(LinkCase):
                 else:
                     self.gates[tag - 1].callback(None)
             left = left[size:]
-            settle(self.clock)
+            settle(self.clock, ACK_DELAY_SECONDS)
         settle(self.clock, 3)
         unsettled = set(range(1, 13))
         for _, value in self.broker.frames:
