@@ -9,6 +9,7 @@ from urllib.parse import quote
 from css.adapters.amqp.address import AmqpAddress
 from css.adapters.amqp.bus import AmqpBus, AmqpSettings
 from css.adapters.crypto.fernet import FernetCipher, NoCipher
+from css.adapters.redis.ledger import RedisLedger
 from css.adapters.redis.platform_state import RedisPlatformState
 from css.adapters.redis.settings import RedisSettings, SentinelSettings
 from css.adapters.redis.store import RedisStore, connect
@@ -18,6 +19,7 @@ from css.config import Settings
 from css.handlers.outbox import ACK_WAIT_SECONDS
 from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
 from css.ports.bus import IBus
+from css.ports.ledger import ILedger
 from css.ports.licence import ILicenceCipher
 from css.ports.sql import IConferenceDatabase
 from css.ports.store import IConferenceStore, IPlatformState
@@ -102,6 +104,12 @@ class ServerConnector:
         assert isinstance(store, RedisStore)
         state: IPlatformState = RedisPlatformState(store.link)
         return state
+
+    def make_ledger(self, store: IConferenceStore) -> ILedger:
+        """On the same link as the store."""
+        assert isinstance(store, RedisStore)
+        ledger: ILedger = RedisLedger(store.link)
+        return ledger
 
     def make_database(self, address: SqlAddress | None) -> IConferenceDatabase | None:
         """The configured one, else the one at the PMS's address."""

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from css.config import Settings
 from css.connections import ServerConnector, cipher_of
+from css.core import World
 from css.domain.platforms import Change, Platforms
 from css.handlers import addresses as to
 from css.handlers.dispatch import Dispatcher, Routes
@@ -24,10 +25,11 @@ from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
 from css.handlers.watch import Pace, PlatformWatch, RoomList
 from css.ports.bus import Handler, IBus
+from css.ports.ledger import ILedger
 from css.ports.licence import ILicenceCipher
 from css.ports.store import IPlatformState, StoreError
 from css.timers.ticker import Ticker
-from css.work import Work, World
+from css.work import Work
 
 DOMAIN_TICK_SECONDS = 1.0
 
@@ -77,6 +79,7 @@ class CssService(Service):
             platforms=self.platforms,
             stores=self._links.stores,
             state=self._state,
+            ledger=self._ledger,
             peers=self._links.peers,
             database=lambda: self._links.database,
             domains=self._domains,
@@ -106,6 +109,11 @@ class CssService(Service):
         if self._links.state is None:
             raise StoreError("the own Redis is not known yet")
         return self._links.state
+
+    def _ledger(self) -> ILedger:
+        if self._links.ledger is None:
+            raise StoreError("the own Redis is not known yet")
+        return self._links.ledger
 
     def startService(self) -> None:
         """Connect, and ask the PMS; all else follows from its answer (seed 2.2)."""

@@ -2,78 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from random import Random
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import msgspec
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from css.config import Settings
-from css.domain.epochs import EpochSource
-from css.domain.events import Rules
-from css.domain.platforms import Platforms
+from css.core import Core, World, milliseconds
 from css.handlers import addresses as to
-from css.handlers.carriers import LoadFreer, RowWriter
-from css.handlers.clocks import StoreClocks
 from css.handlers.create import Creating
 from css.handlers.dispatch import Dispatcher, Routes, merge
-from css.handlers.domains import DomainCache
-from css.handlers.effects import Composer
-from css.handlers.letters import LOAD_LANE, SQL_LANE
 from css.handlers.licences import Licences
-from css.handlers.liveness import Liveness
-from css.handlers.lookup import Lookup
 from css.handlers.mcu import McuAnswers
-from css.handlers.outbox import Outbox, Post
-from css.handlers.placing import Placing
-from css.handlers.probes import Probe
+from css.handlers.rebuilding import Rebuilding
 from css.handlers.release import Releasing
-from css.handlers.requests import Answers
-from css.handlers.steps import Steps
+from css.handlers.restoring import Restoring
+from css.handlers.strangers import Strangers
+from css.handlers.sync import Syncing
 from css.handlers.tally import Tally
-from css.handlers.tracker import Tracker
-from css.ports.bus import IBus, IConsumer
-from css.ports.licence import ILicenceCipher
-from css.ports.sql import IConferenceDatabase
-from css.ports.store import IConferenceStore, IPlatformState, StoreError
+from css.ports.bus import IConsumer
+from css.ports.store import StoreError
 from css.timers.bookings import BookingCheck
 from css.timers.due import DueWork
+from css.timers.restore import RestoreTimer
 from css.timers.sweep import OutboxSweep
 from css.timers.ticker import Ticker
+from css.timers.watch import McuWatch, RoomWatch
 
 SLOT_LEASE_MS = 60_000
 FLUSH_SECONDS = 0.1
 ROWS_SECONDS = 0.25
 """A transaction costs as much as thirty rows: the more rows in one, the better, as long as nobody waits for them."""
 DUE_SECONDS = 0.25
+ROOM_SECONDS = 1.0
+RESTORE_SECONDS = 0.25
+"""How often it is looked what is due; a failed restore is due again after `restore_interval_seconds`."""
 LIVENESS_SECONDS = 0.5
 SLOT_SECONDS = 15.0
 PRUNE_SECONDS = 3600.0
 ROW_ORDER_KEPT_SECONDS = 48 * 3600
 """Longer than any late write can come: tombstones and kept answers are gone long before."""
 PRUNE_BATCH = 1000
-
-
-class World(msgspec.Struct):
-    """What an instance works with; the parts that can change are asked for at each use."""
-
-    reactor: IReactorTime
-    random: Random
-    own_bus: IBus
-    platforms: Callable[[], Platforms]
-    stores: Mapping[str, IConferenceStore]
-    state: Callable[[], IPlatformState]
-    peers: Mapping[str, IBus]
-    database: Callable[[], IConferenceDatabase | None]
-    domains: DomainCache
-    cipher: ILicenceCipher
-    session: str
-    """A text that no other run of any instance has."""
-    probe: Probe
 
 
 class Work:
@@ -86,54 +57,63 @@ class Work:
         self._world = world
         self.tally = tally
         self.probe = world.probe
-        self._tracker = Tracker()
+        self._core = core = Core(settings, world, tally)
+        self.clocks, self.outbox, self.steps, self.liveness = core.clocks, core.outbox, core.steps, core.liveness
         self._consumers: dict[str, IConsumer] = {}
         self._begun = False
         self._ended = False
-        timers = settings.timers
-        own = settings.platform.moid
-        lease_ms = _ms(timers.outbox_lease_seconds)
-
-        self.clocks = StoreClocks(world.reactor)
-        self._epochs = EpochSource(0)
-        post = Post(world.reactor, self.clocks, world.own_bus, world.peers, self.tally, _ms(timers.unroutable_seconds))
-        self.outbox = Outbox(own, self.clocks, post, lease_ms, world.probe)
-        rows = RowWriter(world.database, self.outbox, self._tracker, self.tally, world.probe)
-        freer = LoadFreer(world.state, self.outbox, self._tracker, world.probe)
-        self.outbox.carriers.update({SQL_LANE: rows.carry, LOAD_LANE: freer.carry})
-        self.liveness = Liveness(own, world.state, self.clocks, _ms(timers.mcu_timeout_seconds))
-        placing = Placing(
-            world.state,
-            self.clocks,
-            self._epochs,
-            world.random,
-            self._tracker,
-            self.liveness.silent_before_ms,
-            2 * _ms(timers.creating_timeout_seconds),
-            max(1, round(timers.mcu_penalty_seconds)),
+        self._mcus = McuAnswers(
+            core.own, world.stores, core.lookup, core.steps, core.placing, core.liveness, core.tracker, tally
         )
-        composer = Composer(own, world.platforms)
-        self.steps = steps = Steps(_rules(settings), self.clocks, composer, self.outbox, self.tally, world.probe)
-        steps.on_failure = placing.penalise
-        lookup = Lookup(own, world.stores, self.tally)
-        answers = Answers(self.clocks, self.outbox, post, self.tally, world.probe)
-        creating = Creating(
-            own,
+        core.post.on_silence = self._mcus.silent_at_once
+        self._restoring = Restoring(
+            core.own, world.stores, world.ledger, core.clocks, core.epochs, core.steps, self._mcus.overdue, tally
+        )
+        self._grace_ms = milliseconds(settings.timers.sync_grace_seconds)
+        self._rebuilding = Rebuilding(
+            world.stores, world.database, core.clocks, core.steps, tally, self._grace_ms, self._store_emptied
+        )
+        self.licences = self._make_licences()
+        routes = merge(
+            self._make_creating().routes,
+            Releasing(core.own, world.platforms, world.stores, core.lookup, core.steps, core.answers).routes,
+            self._mcus.routes,
+            self._make_syncing().routes,
+            self.licences.routes,
+            more_routes,
+        )
+        self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe)
+        self._tickers = [*self._conference_rounds(), *self._house_rounds()]
+        self._licence_ticker = self._ticker(
+            "licence requests", settings.timers.state_refresh_seconds, self.licences.ask
+        )
+        # What was missed while the broker was away must not make MCUs look dead.
+        core.liveness.link_changed(world.own_bus.connected)
+        world.own_bus.on_state_change(core.liveness.link_changed)
+
+    def _store_emptied(self, moid: str) -> None:
+        self._world.domains.store_emptied(moid)
+        self.licences.store_emptied(moid)
+
+    def _make_creating(self) -> Creating:
+        core, world = self._core, self._world
+        return Creating(
+            core.own,
             world.platforms,
             world.stores,
             world.domains,
-            self.clocks,
-            self._epochs,
-            steps,
-            answers,
-            placing,
+            core.clocks,
+            core.epochs,
+            core.steps,
+            core.answers,
+            core.placing,
             self.tally,
         )
-        releasing = Releasing(own, world.platforms, world.stores, lookup, steps, answers)
-        mcus = McuAnswers(own, world.stores, lookup, steps, placing, self.liveness, self._tracker, self.tally)
-        post.on_silence = mcus.silent_at_once
-        self.licences = Licences(
-            own,
+
+    def _make_licences(self) -> Licences:
+        world = self._world
+        return Licences(
+            self._core.own,
             world.platforms,
             world.stores,
             world.domains.platform_of,
@@ -142,25 +122,67 @@ class Work:
             self.tally,
             world.session,
         )
-        self._rows, self._freer = rows, freer
-        routes = merge(creating.routes, releasing.routes, mcus.routes, self.licences.routes, more_routes)
-        self._dispatcher = Dispatcher(world.own_bus, routes, self.tally, self.liveness.notice, world.probe)
 
-        due = DueWork(own, world.stores, self.clocks, mcus.overdue)
-        sweep = OutboxSweep(own, world.stores, self.outbox, post, self.tally, lease_ms, world.probe)
-        bookings = BookingCheck(world.state, world.stores, self.tally, 2 * _ms(timers.creating_timeout_seconds))
-        self._tickers = [
+    def _make_syncing(self) -> Syncing:
+        core, world = self._core, self._world
+        strangers = Strangers(
+            core.own,
+            world.stores,
+            world.state,
+            world.database,
+            core.clocks,
+            core.epochs,
+            core.steps,
+            core.post,
+            self.tally,
+            milliseconds(self._settings.timers.mcu_timeout_seconds),
+            self._rebuilding.all_are_whole,
+        )
+        return Syncing(
+            core.own,
+            world.platforms,
+            world.stores,
+            world.state,
+            core.epochs,
+            core.steps,
+            self._restoring,
+            strangers,
+            core.post,
+            self.tally,
+        )
+
+    def _conference_rounds(self) -> list[Ticker]:
+        """What becomes of conferences by time."""
+        core, world, settings = self._core, self._world, self._settings
+        due = DueWork(core.own, world.stores, core.clocks, self._mcus.overdue)
+        rate = settings.restore.rate_per_second
+        restore = RestoreTimer(world.platforms, world.stores, world.state, self._restoring, rate)
+        timeout_ms = milliseconds(settings.timers.mcu_timeout_seconds)
+        mcus = McuWatch(world.state, core.liveness, self._restoring, self.tally, timeout_ms)
+        rooms = RoomWatch(world.state, self._restoring)
+        return [
             self._ticker("deadlines", DUE_SECONDS, due.tick),
+            self._ticker("restores", RESTORE_SECONDS, restore.tick),
+            self._ticker("lost MCUs", LIVENESS_SECONDS, mcus.tick),
+            self._ticker("abnormal rooms", ROOM_SECONDS, rooms.tick),
+            self._ticker("emptied stores", ROOM_SECONDS, self._rebuilding.tick),
+        ]
+
+    def _house_rounds(self) -> list[Ticker]:
+        """What keeps the instance's own house in order."""
+        core, world, timers = self._core, self._world, self._settings.timers
+        sweep = OutboxSweep(core.own, world.stores, core.outbox, core.post, self.tally, core.lease_ms, world.probe)
+        bookings = BookingCheck(world.state, world.stores, self.tally, core.booking_lease_ms)
+        return [
             self._ticker("outbox sweep", min(1.0, timers.outbox_lease_seconds / 2), sweep.tick),
-            self._ticker("outbox flush", FLUSH_SECONDS, self._flush),
-            self._ticker("rows", ROWS_SECONDS, self._write_rows),
-            self._ticker("signs of life", LIVENESS_SECONDS, self.liveness.flush),
+            self._ticker("outbox flush", FLUSH_SECONDS, core.flush),
+            self._ticker("rows", ROWS_SECONDS, core.write_rows),
+            self._ticker("signs of life", LIVENESS_SECONDS, core.liveness.flush),
             self._ticker("booking check", 1.0, bookings.tick),
             self._ticker("instance slot", SLOT_SECONDS, self._renew_slot),
             self._ticker("store clocks", 5.0, self._refresh_clocks),
             self._ticker("row order", PRUNE_SECONDS, self._prune),
         ]
-        self._licence_ticker = self._ticker("licence requests", timers.state_refresh_seconds, self.licences.ask)
 
     def _ticker(self, name: str, seconds: float, work: Callable[[], Awaitable[object]]) -> Ticker:
         return Ticker(self._world.reactor, name, seconds, work)
@@ -169,7 +191,7 @@ class Work:
     def in_flight(self) -> int:
         """How many deliveries and background works are under way."""
         in_flight: int = sum(consumer.in_flight for consumer in self._consumers.values())
-        return in_flight + self._tracker.in_flight
+        return in_flight + self._core.tracker.in_flight
 
     def refuse(self) -> None:
         """Take only what CMs ask: while the own platform is abnormal they are all refused."""
@@ -188,18 +210,11 @@ class Work:
         if self._ended:
             return
         self._begun = True
-        self._world.own_bus.on_state_change(self._bus_changed)
         for ticker in self._tickers:
             ticker.start()
-        self.liveness.begin_to_consume()
+        self.liveness.begin_to_consume(self._grace_ms)
         self._consume(to.WORK_QUEUES)
         self._licence_ticker.start(at_once=True)
-
-    def _bus_changed(self, connected: bool) -> None:
-        if connected:
-            self.liveness.begin_to_consume()
-        else:
-            self.liveness.stop_consuming()
 
     def _consume(self, queues: Sequence[str]) -> None:
         for queue in queues:
@@ -212,25 +227,19 @@ class Work:
         self._ended = True
         consumers, self._consumers = self._consumers, {}
         await DeferredList([consumer.cancel() for consumer in consumers.values()], consumeErrors=True)
-        await self._tracker.drained()
+        await self._core.tracker.drained()
         await DeferredList([ticker.stop() for ticker in (*self._tickers, self._licence_ticker)], consumeErrors=True)
         if self._begun:
             await self._last_words()
-        await self._tracker.drained()
+        await self._core.tracker.drained()
 
     async def _last_words(self) -> None:
         try:
-            await self._rows.apply_waiting()
-            await self._freer.free_waiting()
-            await self._flush()
+            await self._core.finish()
             await self.liveness.flush()
             await self._world.state().release_slot(self._settings.instance.name)
         except Exception as error:
             self.log.warn("left to the other instances at stop: {error}", error=str(error))
-
-    async def _flush(self) -> None:
-        self._freer.tick()
-        await self.outbox.flush(self._world.stores)
 
     async def _prune(self) -> None:
         """Forget the order of rows that were deleted long ago. Fails with `SqlError`."""
@@ -238,12 +247,9 @@ class Work:
         while database is not None and await database.prune(ROW_ORDER_KEPT_SECONDS, PRUNE_BATCH) == PRUNE_BATCH:
             pass
 
-    async def _write_rows(self) -> None:
-        self._rows.tick()
-
     async def _renew_slot(self) -> None:
         slot = await self._world.state().claim_slot(self._settings.instance.name, SLOT_LEASE_MS)
-        self._epochs.move_to(slot)
+        self._core.epochs.move_to(slot)
 
     async def _refresh_clocks(self) -> None:
         waits: list[Deferred[Any]] = [
@@ -252,16 +258,3 @@ class Work:
             if store.available
         ]
         await DeferredList(waits, consumeErrors=True)
-
-
-def _ms(seconds: float) -> int:
-    return round(seconds * 1000)
-
-
-def _rules(settings: Settings) -> Rules:
-    timers = settings.timers
-    return Rules(
-        request_timeout_ms=_ms(timers.request_timeout_seconds),
-        creating_timeout_ms=_ms(timers.creating_timeout_seconds),
-        small_terminals=settings.license.small_conference_terminals,
-    )

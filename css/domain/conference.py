@@ -25,6 +25,10 @@ class Situation(enum.Enum):
     ASKING_MCU = "asking_mcu"
     ONGOING = "ongoing"
     PENDING_RESTORE = "pending_restore"
+    """Waits for its next attempt to be restored, or, bound to old hardware, for its MCU."""
+    RESTORE_ASKING_RMS = "restore_asking_rms"
+    """Still `pending_restore`: a list of its MCU may show it after all (seed 1.2)."""
+    RESTORE_ASKING_MCU = "restore_asking_mcu"
 
 
 class Size(enum.StrEnum):
@@ -57,6 +61,14 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Hosts not tried yet; None: RMS has not answered."""
     vrs: str = ""
     xmpu: bool = False
+
+
+class Missed(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The first list of its MCU that lacked it. `time`: the MCU's clock; `received_ms`: the store's; `seq`: number."""
+
+    time: int | None
+    received_ms: int
+    seq: int | None = None
 
 
 class Conference(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -97,17 +109,30 @@ class Conference(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """First ACK of an MCU; kept by restores."""
     duration: int = 0
     """Minutes; 0: until released."""
+    warned: int = 0
+    """Minutes before the end of which was warned last; 0: of none yet (seed 9.3)."""
+    lost_ms: int = 0
+    """When it last became `pending_restore`, milliseconds of the store's clock."""
+    recovery: str = ""
+    """Name of the ledger's recovery that it is part of; empty: of none."""
+    missed: Missed | None = None
+    version_base: int = 0
+    """Added to `version` in what leaves the store: a record that was lost and rebuilt counts its versions anew, but
+    its rows and messages must not be taken for older ones."""
+    acked_time: int | None = None
+    """When the MCU started this placement, seconds of the MCU's clock; None: it did not say."""
 
     @property
     def situation(self) -> Situation:
         """Where it stands in the state machine."""
         if self.state is State.ONGOING:
             return Situation.ONGOING
+        attempt = self.attempt
         if self.state is State.PENDING_RESTORE:
-            return Situation.PENDING_RESTORE
-        if self.attempt is None or self.attempt.mcus is None:
+            return Situation.PENDING_RESTORE if attempt is None else Situation.RESTORE_ASKING_RMS
+        if attempt is None or attempt.mcus is None:
             return Situation.ASKING_RMS
-        return Situation.ASKING_MCU
+        return Situation.RESTORE_ASKING_MCU if self.has_run else Situation.ASKING_MCU
 
     @property
     def has_run(self) -> bool:
@@ -138,10 +163,11 @@ def parse_placement(token: str) -> tuple[str, str, int] | None:
     return parts[0], parts[1], int(parts[2])
 
 
-PASSING_FIELDS = ("attempt", "asked")
+PASSING_FIELDS = ("attempt", "asked", "missed", "warned", "lost_ms", "acked_time", "recovery", "version_base")
 """Fields of `confex/<e164>` that a record has only at times. Fields that another version of CSS writes are kept."""
 
 _decode_attempt = msgspec.json.Decoder(Attempt).decode
+_decode_missed = msgspec.json.Decoder(Missed).decode
 _decode_asked = msgspec.json.Decoder(tuple[str, str, int]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -171,6 +197,18 @@ def to_fields(conference: Conference) -> Fields:
     }
     if c.attempt is not None:
         fields["attempt"] = _encode(c.attempt).decode()
+    if c.warned:
+        fields["warned"] = str(c.warned)
+    if c.lost_ms:
+        fields["lost_ms"] = str(c.lost_ms)
+    if c.version_base:
+        fields["version_base"] = str(c.version_base)
+    if c.recovery:
+        fields["recovery"] = c.recovery
+    if c.missed is not None:
+        fields["missed"] = _encode(c.missed).decode()
+    if c.acked_time is not None:
+        fields["acked_time"] = str(c.acked_time)
     if not c.has_run:
         # The public hash `conf/` does not exist yet; these are in the create JSON but are needed without parsing it.
         fields["asked"] = _encode((c.confname, c.password, c.duration)).decode()
@@ -199,7 +237,7 @@ def from_fields(e164: str, record: Fields, conf: Fields) -> Conference:
 
 
 def _from_fields(e164: str, record: Fields, conf: Fields) -> Conference:
-    attempt = record.get("attempt")
+    attempt, missed, acked_time = record.get("attempt"), record.get("missed"), record.get("acked_time")
     if conf:
         confname, password, duration = conf.get("confname", ""), conf.get("password", ""), int(conf["duration"])
     else:
@@ -224,6 +262,12 @@ def _from_fields(e164: str, record: Fields, conf: Fields) -> Conference:
         size=Size(record["size"]),
         licensed_under=tuple(record["licensed_under"].split()),
         due_ms=int(record["due_ms"]),
+        warned=int(record.get("warned", 0)),
+        lost_ms=int(record.get("lost_ms", 0)),
+        recovery=record.get("recovery", ""),
+        version_base=int(record.get("version_base", 0)),
+        missed=_decode_missed(missed) if missed else None,
+        acked_time=int(acked_time) if acked_time else None,
         attempt=_decode_attempt(attempt) if attempt else None,
         create=record["create"],
         confname=confname,
@@ -238,10 +282,11 @@ def indexes(conference: Conference) -> dict[str, int]:
     c = conference
     found = {f"platform/{c.platformmoid}": c.createtime}
     if c.due_ms:
-        owner = c.source if c.state is State.PENDING_RESTORE else c.platformmoid
-        found[f"due/{owner}"] = c.due_ms
-    if c.ip:
-        found[f"host/{c.platformmoid}/{c.ip}"] = c.createtime
+        # What waits to be restored is everybody's who serves the source platform.
+        pending = c.state is State.PENDING_RESTORE
+        found[f"restore/{c.source}" if pending else f"due/{c.platformmoid}"] = c.due_ms
+    if c.ip and c.pid:
+        found[f"mcu/{c.platformmoid}/{c.ip}/{c.pid}"] = c.createtime
     if c.roommoid:
         found[f"room/{c.platformmoid}/{c.roommoid}"] = c.createtime
     return found

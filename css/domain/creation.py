@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from css.domain.adoption import adopt
 from css.domain.conference import Attempt, Conference, Size, State
 from css.domain.decision import Decision, end, ignore
 from css.domain.effects import (
@@ -30,6 +31,7 @@ from css.domain.events import (
     ResourcesRefused,
     Rules,
 )
+from css.domain.expiry import schedule
 
 
 def begin(event: CreateAsked, rules: Rules) -> Decision:
@@ -87,36 +89,26 @@ def rms_is_silent(c: Conference, event: DeadlinePassed, rules: Rules) -> Decisio
 
 def accept(c: Conference, event: McuAccepted, rules: Rules) -> Decision:
     """The host that was asked has started it: `ongoing`."""
-    if not names_placement(c, event.ip, event.epoch):
+    if not is_asked(c, event.ip, event.epoch):
         return refuse_late(c, event, rules)
-    begintime = c.begintime or event.now_ms // 1000
+    begintime = event.now_ms // 1000
     record = replace(
         c,
         state=State.ONGOING,
-        ip=event.ip,
         pid=event.pid,
-        epoch=c.epoch if event.epoch is None else event.epoch,
         createtime=event.now_ms // 1000,
         begintime=begintime,
         endtime=begintime + 60 * c.duration if c.duration else 0,
-        due_ms=0,
         attempt=None,
+        missed=None,
+        acked_time=event.time,
     )
+    record = schedule(record, event.now_ms)
     effects: list[Effect] = [ReportRunning(), SaveRow()]
     requester = c.attempt.requester if c.attempt else None
     if requester is not None:
         effects.insert(0, AnswerCreated(requester))
-    if record.epoch != c.epoch:
-        effects += _leave_placement(c)
     return Decision(because=f"ongoing on {event.ip} process {event.pid}", record=record, effects=tuple(effects))
-
-
-def _leave_placement(c: Conference) -> list[Effect]:
-    """The record named an older placement than the one that is adopted: that one is given up."""
-    left: list[Effect] = [FreeLoad(c.ip, c.placement)] if c.ip else []
-    if c.ip and c.pid:
-        left.append(ReleaseOnMcu(c.ip, c.pid, c.epoch))
-    return left
 
 
 def refuse_late(c: Conference, event: McuAccepted, rules: Rules) -> Decision:
@@ -126,7 +118,16 @@ def refuse_late(c: Conference, event: McuAccepted, rules: Rules) -> Decision:
     epochs: a release without an epoch would end what runs there now.
     """
     if event.epoch is not None and event.epoch > c.epoch:
-        return accept(c, event, rules)
+        started = event.now_ms // 1000
+        return adopt(
+            c,
+            event.now_ms,
+            ip=event.ip,
+            pid=event.pid,
+            epoch=event.epoch,
+            createtime=started,
+            acked_time=event.time,
+        )
     if event.epoch == c.epoch:
         return ignore("the MCU's ACK was handled before")
     if (event.ip, event.pid) == (c.ip, c.pid) and event.epoch is None:
@@ -154,6 +155,11 @@ def hosts_to_try(c: Conference, now_ms: int) -> tuple[str, ...]:
     if attempt is None or attempt.mcus is None or now_ms >= attempt.deadline_ms:
         return ()
     return attempt.mcus
+
+
+def is_asked(c: Conference, ip: str, epoch: int | None) -> bool:
+    """Whether a host speaks of the very placement that it was asked for. One without epochs is matched by its ip."""
+    return ip == c.ip and epoch in (None, c.epoch)
 
 
 def names_placement(c: Conference, ip: str, epoch: int | None) -> bool:

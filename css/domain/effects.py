@@ -39,6 +39,15 @@ class AskMcuToCreate(Effect, frozen=True):
     """The host must not act on it later than this."""
 
 
+class AskMcuToRestore(Effect, frozen=True):
+    """Ask the record's host to start the conference again."""
+
+    ttl_ms: int
+    """The host must not act on it later than this."""
+    minutes_left: int
+    """Rounded up; 0: no end."""
+
+
 class ReleaseOnMcu(Effect, frozen=True):
     """Tell an MCU process to end one placement."""
 
@@ -72,6 +81,16 @@ class TellReleased(Effect, frozen=True):
     reason: EndReason
 
 
+class TellRestored(Effect, frozen=True):
+    """Notify the CM of the source platform that the conference runs again, and where."""
+
+
+class WarnOfEnd(Effect, frozen=True):
+    """Tell the MCU and the CM of the source platform that the conference is about to end (seed 9.3)."""
+
+    minutes: int
+
+
 class ReportRunning(Effect, frozen=True):
     """Tell the locator that the conference can be reached here (seed 7)."""
 
@@ -90,6 +109,24 @@ class DeleteRow(Effect, frozen=True):
 
 class FreeLoad(Effect, frozen=True):
     """Give a booked place on a host back."""
+
+    ip: str
+    token: str
+
+
+class Note(Effect, frozen=True):
+    """Enter a step into a recovery of the ledger."""
+
+    recovery: str
+    text: str
+    joins: bool = False
+    """The conference is part of the recovery from now on."""
+    settled: bool = False
+    """It is not any more: restored, or ended."""
+
+
+class TakeLoad(Effect, frozen=True):
+    """Count a placement that was not booked, since the MCU has it."""
 
     ip: str
     token: str

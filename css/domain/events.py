@@ -14,6 +14,8 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
     ip: str
     roommoid: str
     epoch: int
+    platform: str
+    """Moid of the platform whose host it is: the one that books."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -67,6 +69,8 @@ class McuAccepted(Event, frozen=True, kw_only=True):
     ip: str
     pid: str
     epoch: int | None
+    time: int | None = None
+    """The MCU's clock, seconds since the epoch."""
 
 
 class McuRefused(Event, frozen=True, kw_only=True):
@@ -82,6 +86,54 @@ class DeadlinePassed(Event, frozen=True, kw_only=True):
     """What was awaited did not come in time. `placement`: the next host, booked already."""
 
     placement: Placement | None
+
+
+class RestoreBegins(Event, frozen=True, kw_only=True):
+    """Its turn to be restored has come, and a place in the restore rate was drawn for it (seed 9.1)."""
+
+
+class McuLost(Event, frozen=True, kw_only=True):
+    """An MCU process has gone: its link was lost, it is silent, or another process has replaced it (seed 1.2, 9.4).
+
+    `recovery`: the ledger's name of what is done about it.
+    """
+
+    ip: str
+    pid: str
+    recovery: str = ""
+
+
+class Voided(Event, frozen=True, kw_only=True):
+    """Its placement must not be used any more: the room or the platform is abnormal (seed 1.2, 2.3.1).
+
+    `epoch`: a fresh one, so that nothing that still speaks of the old placement matches.
+    """
+
+    epoch: int
+    recovery: str = ""
+
+
+class Listed(Event, frozen=True, kw_only=True):
+    """An MCU process lists the conference. `createtime`: start of that placement; `epoch` None: it knows no epochs."""
+
+    ip: str
+    pid: str
+    epoch: int | None
+    createtime: int
+    roommoid: str
+    platform: str
+    """Moid of the MCU's platform: this one."""
+    fresh_epoch: int
+
+
+class Absent(Event, frozen=True, kw_only=True):
+    """An MCU process that should run the conference does not list it. `time`: when the list was taken, its clock;
+    `seq`: the list's number, if it has one."""
+
+    ip: str
+    pid: str
+    time: int | None
+    seq: int | None = None
 
 
 class ReleaseAsked(Event, frozen=True, kw_only=True):
@@ -104,6 +156,8 @@ class Rules(msgspec.Struct, frozen=True):
     request_timeout_ms: int = 5_000
     creating_timeout_ms: int = 30_000
     small_terminals: int = 8
+    restore_interval_ms: int = 5_000
+    legacy_wait_ms: int = 300_000
 
 
 REFUSED_AS = {True: ErrCode.MCU_TIMEOUT, False: ErrCode.MCU_REJECTED}

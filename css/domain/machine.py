@@ -9,21 +9,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from css.domain import creation, ending
+from css.domain import creation, ending, expiry, recovery, sync
 from css.domain.conference import Conference, Situation
 from css.domain.decision import Decision, ignore
 from css.domain.effects import ReleaseOnMcu
 from css.domain.events import (
+    Absent,
     DeadlinePassed,
     Event,
+    Listed,
     McuAccepted,
     McuEnded,
+    McuLost,
     McuRefused,
     ReleaseAsked,
     ResourcesGiven,
     ResourcesRefused,
+    RestoreBegins,
     Rules,
+    Voided,
 )
+from css.domain.ledger import with_notes
 
 Rule = Callable[[Conference, Any, Rules], Decision]
 
@@ -33,40 +39,66 @@ def _nothing(c: Conference, event: Event, rules: Rules) -> Decision:
 
 
 _ASKING_RMS: dict[type[Event], Rule] = {
+    Listed: sync.listed_while_rms_is_asked,
+    Absent: _nothing,
     ResourcesGiven: creation.place,
     ResourcesRefused: creation.refuse_resources,
     McuAccepted: creation.refuse_late,
     McuRefused: _nothing,
+    McuLost: _nothing,
+    Voided: _nothing,
+    RestoreBegins: _nothing,
     DeadlinePassed: creation.rms_is_silent,
     ReleaseAsked: ending.release,
     McuEnded: _nothing,
 }
 _ASKING_MCU: dict[type[Event], Rule] = {
+    **_ASKING_RMS,
+    Listed: sync.listed_while_asked,
     ResourcesGiven: _nothing,
     ResourcesRefused: _nothing,
     McuAccepted: creation.accept,
     McuRefused: creation.next_after_refusal,
     DeadlinePassed: creation.mcu_is_silent,
-    ReleaseAsked: ending.release,
     McuEnded: ending.ended_while_asked,
 }
 _ONGOING: dict[type[Event], Rule] = {
+    Listed: sync.listed_while_ongoing,
+    Absent: sync.absent,
     ResourcesGiven: _nothing,
     ResourcesRefused: _nothing,
     McuAccepted: creation.refuse_late,
     McuRefused: _nothing,
-    DeadlinePassed: _nothing,
+    McuLost: recovery.lose,
+    Voided: recovery.void,
+    RestoreBegins: _nothing,
+    DeadlinePassed: expiry.due,
     ReleaseAsked: ending.release,
     McuEnded: ending.ended_by_mcu,
 }
 _PENDING_RESTORE: dict[type[Event], Rule] = {
-    ResourcesGiven: _nothing,
-    ResourcesRefused: _nothing,
-    McuAccepted: creation.refuse_late,
-    McuRefused: _nothing,
-    DeadlinePassed: _nothing,
-    ReleaseAsked: ending.release,
-    McuEnded: ending.ended_by_mcu,
+    **_ONGOING,
+    Listed: sync.listed_while_pending,
+    McuLost: _nothing,
+    RestoreBegins: recovery.begin,
+    DeadlinePassed: recovery.due,
+}
+_RESTORE_ASKING_RMS: dict[type[Event], Rule] = {
+    **_PENDING_RESTORE,
+    ResourcesGiven: recovery.place,
+    ResourcesRefused: recovery.refuse_resources,
+    RestoreBegins: _nothing,
+    DeadlinePassed: recovery.rms_is_silent,
+}
+_RESTORE_ASKING_MCU: dict[type[Event], Rule] = {
+    **_ONGOING,
+    Listed: sync.listed_while_asked,
+    Absent: _nothing,
+    McuAccepted: recovery.accept,
+    McuRefused: recovery.next_after_refusal,
+    McuLost: _nothing,
+    DeadlinePassed: recovery.mcu_is_silent,
+    McuEnded: recovery.ended_while_asked,
 }
 
 TABLE: dict[tuple[Situation, type[Event]], Rule] = {
@@ -76,6 +108,8 @@ TABLE: dict[tuple[Situation, type[Event]], Rule] = {
         (Situation.ASKING_MCU, _ASKING_MCU),
         (Situation.ONGOING, _ONGOING),
         (Situation.PENDING_RESTORE, _PENDING_RESTORE),
+        (Situation.RESTORE_ASKING_RMS, _RESTORE_ASKING_RMS),
+        (Situation.RESTORE_ASKING_MCU, _RESTORE_ASKING_MCU),
     )
     for event, rule in rules.items()
 }
@@ -85,7 +119,7 @@ def decide(conference: Conference | None, event: Event, rules: Rules) -> Decisio
     """What an event makes of a conference. `CreateAsked` has its own door, `creation.begin`."""
     if conference is None:
         return _decide_absent(event)
-    return TABLE[conference.situation, type(event)](conference, event, rules)
+    return with_notes(conference, TABLE[conference.situation, type(event)](conference, event, rules))
 
 
 def _decide_absent(event: Event) -> Decision:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 import msgspec
 from twisted.logger import Logger
 
 from css.handlers.effects import Parcel
-from css.handlers.letters import LOAD_LANE, SQL_LANE
+from css.handlers.letters import SQL_LANE
 from css.handlers.outbox import Outbox
 from css.handlers.probes import Probe, no_probe
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
 from css.ports.sql import IConferenceDatabase, SqlError, SqlRefused
-from css.ports.store import IConferenceStore, IPlatformState, StoreError
+from css.ports.store import IConferenceStore, StoreError
+
+T = TypeVar("T")
 
 
 class _Waiting(msgspec.Struct):
@@ -126,40 +129,61 @@ class RowWriter:
             self.log.info("the SQL database is back, rows are written again")
 
 
-class LoadFreer:
-    """Gives booked places back, many in one step."""
+class BatchCarrier(Generic[T]):
+    """Carries the entries of one lane out, many in one step: load, the ledger.
+
+    @param lane: of the outbox.
+    @param items: what of a parcel the lane is about.
+    @param action: what is done with all of them.
+    """
 
     log = Logger()
+    BATCH = 500
+    """Entries in one step: a longer one would keep the store from everybody else."""
 
     def __init__(
-        self, state: Callable[[], IPlatformState], outbox: Outbox, tracker: Tracker, probe: Probe = no_probe
+        self,
+        lane: str,
+        items: Callable[[Parcel], list[T]],
+        action: Callable[[list[T]], Awaitable[None]],
+        outbox: Outbox,
+        tracker: Tracker,
+        probe: Probe = no_probe,
     ) -> None:
-        self._state = state
+        self.lane = lane
+        self._items = items
+        self._action = action
         self._outbox = outbox
         self._tracker = tracker
         self._probe = probe
         self._waiting: list[_Waiting] = []
 
     def carry(self, store: IConferenceStore, e164: str, mark: str, parcel: Parcel) -> None:
-        """Take places to give back soon."""
+        """Take a parcel to carry out soon."""
         self._waiting.append(_Waiting(store, e164, mark, parcel))
 
     def tick(self) -> None:
-        """Begin to give back what waits."""
+        """Begin to carry out what waits."""
         if self._waiting:
-            self._tracker.run(self.free_waiting(), "giving load back")
+            self._tracker.run(self.apply_waiting(), f"the lane {self.lane}")
 
-    async def free_waiting(self) -> None:
-        """Give back what waits; what fails is left to the outbox."""
-        batch, self._waiting = self._waiting, []
-        if not batch:
-            return
+    async def apply_waiting(self) -> None:
+        """Do what waits; what fails is left to the outbox."""
+        waiting, self._waiting = self._waiting, []
+        for start in range(0, len(waiting), self.BATCH):
+            if not await self._apply(waiting[start : start + self.BATCH]):
+                return
+
+    async def _apply(self, batch: list[_Waiting]) -> bool:
         self._probe("loads", "before_commit")
         try:
-            await self._state().unbook([booking for each in batch for booking in each.parcel.bookings])
+            await self._action([item for each in batch for item in self._items(each.parcel)])
         except StoreError as error:
-            self.log.info("{count} places are given back later: {error}", count=len(batch), error=str(error))
-            return
+            self.log.info(
+                "{count} entries of {lane} are left: {error}", count=len(batch), lane=self.lane, error=str(error)
+            )
+            return False
         self._probe("loads", "after_commit")
         for each in batch:
-            self._outbox.mark_done(each.store, each.e164, LOAD_LANE, each.mark)
+            self._outbox.mark_done(each.store, each.e164, self.lane, each.mark)
+        return True

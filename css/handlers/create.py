@@ -26,6 +26,7 @@ from css.ports.store import Commit, CommitResult, IConferenceStore, Outcome, Sto
 
 Guards = tuple[tuple[str, str], ...]
 
+ASKING = (Situation.ASKING_RMS, Situation.RESTORE_ASKING_RMS)
 _REFUSALS = {Outcome.CONFLICT: ErrCode.CONF_EXISTS, Outcome.LIMIT: ErrCode.LICENSE_LIMIT}
 
 
@@ -169,7 +170,7 @@ class Creating:
         bookings = StepBookings(self._placing)
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
-            if c is None or c.situation is not Situation.ASKING_RMS or c.epoch != epoch or c.attempt is None:
+            if c is None or c.situation not in ASKING or c.epoch != epoch:
                 return None
             placement = await bookings.book(c, hosts, answer.roommoid, now_ms)
             wants_recorder = self._placing.wants_recorder(c)
@@ -196,7 +197,7 @@ class Creating:
         store, e164, epoch = target
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
-            if c is None or c.situation is not Situation.ASKING_RMS or c.epoch != epoch:
+            if c is None or c.situation not in ASKING or c.epoch != epoch:
                 return None
             return ResourcesRefused(now_ms=now_ms, epoch=epoch)
 

@@ -141,6 +141,12 @@ class DomainCache:
             self._behind.update(change.entered)
             self._tracker.run(self._spread(), "writing the domains to a platform that is served now")
 
+    def store_emptied(self, moid: str) -> None:
+        """A store had lost everything: it gets the full set again, with the next round."""
+        self._views.pop(moid, None)
+        if moid in self._platforms().service:
+            self._behind.add(moid)
+
     async def changed(self, notice: DomainNotice, delivery: Delivery) -> None:
         """Write one change of the BMC to every service platform.
 

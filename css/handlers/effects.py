@@ -8,13 +8,15 @@ from typing import Any
 import msgspec
 
 from css.domain import effects as fx
-from css.domain.conference import Conference, Requester
+from css.domain.conference import Conference, Requester, to_fields
 from css.domain.platforms import Platforms
 from css.handlers import addresses as to
 from css.handlers.letters import (
     ASK_LANE,
+    LEDGER_LANE,
     LOAD_LANE,
     SQL_LANE,
+    TAKE_LANE,
     Kind,
     Letter,
     lane_at_home,
@@ -22,10 +24,11 @@ from css.handlers.letters import (
     pack,
     peer_lane,
 )
-from css.messages import create, reports, upu
+from css.messages import control, create, mcu, reports, upu
 from css.messages.base import Message
 from css.messages.codec import encode
 from css.ports.bus import Outgoing
+from css.ports.ledger import LedgerStep
 from css.ports.sql import ConfinfoRow, RowWrite
 from css.ports.store import RequestWrite
 
@@ -43,10 +46,11 @@ class Parcel(msgspec.Struct, gc=False):
     letters: list[Letter] = []
     rows: list[RowWrite] = []
     bookings: list[tuple[str, str]] = []
+    steps: list[LedgerStep] = []
 
     def data(self) -> bytes:
         """Its bytes in the outbox."""
-        return pack(self.letters or self.rows or self.bookings)
+        return pack(self.letters or self.rows or self.bookings or self.steps)
 
 
 class Composed(msgspec.Struct, gc=False):
@@ -99,7 +103,7 @@ class _Sheet:
     def parcel(self, lane: str) -> Parcel:
         parcel = self.composed.parcels.get(lane)
         if parcel is None:
-            parcel = self.composed.parcels[lane] = Parcel([], [], [])
+            parcel = self.composed.parcels[lane] = Parcel([], [], [], [])
         return parcel
 
     def send(
@@ -130,6 +134,17 @@ class _Sheet:
         until_ms = self.c.due_ms if lane == ASK_LANE else 0
         self.parcel(lane).letters.append(Letter(kind, self.now_ms, outgoing, token, until_ms))
         return outgoing
+
+    def ask_host(self, body: bytes, ttl_ms: int) -> None:
+        """Write a request to the record's host down; it expires where it lies."""
+        self.send(
+            Kind.MCU_REQUEST,
+            (to.DEFAULT, to.mcu_host_queue(self.c.ip)),
+            body,
+            correlation_id=self.c.placement,
+            reply_to=to.MCU_QUEUE,
+            expiration_ms=ttl_ms,
+        )
 
     def answer(self, requester: Requester, message: Message) -> None:
         """Write the answer to a request down, and remember it."""
@@ -166,14 +181,38 @@ def _ask_mcu_to_create(s: _Sheet, effect: fx.AskMcuToCreate) -> None:
         xmpu=int(attempt is not None and attempt.xmpu),
         vrs=attempt.vrs if attempt else "",
     )
-    s.send(
-        Kind.MCU_REQUEST,
-        (to.DEFAULT, to.mcu_host_queue(c.ip)),
-        body,
-        correlation_id=c.placement,
-        reply_to=to.MCU_QUEUE,
-        expiration_ms=effect.ttl_ms,
+    s.ask_host(body, effect.ttl_ms)
+
+
+def _ask_mcu_to_restore(s: _Sheet, effect: fx.AskMcuToRestore) -> None:
+    c, attempt = s.c, s.c.attempt
+    body = create.mcu_restore_body(
+        c.create.encode(),
+        confname=c.confname,
+        password=c.password,
+        duration=effect.minutes_left,
+        endtime=c.endtime,
+        ip=c.ip,
+        roommoid=c.roommoid,
+        epoch=c.epoch,
+        xmpu=int(attempt is not None and attempt.xmpu),
+        vrs=attempt.vrs if attempt else "",
     )
+    s.ask_host(body, effect.ttl_ms)
+
+
+def _tell_restored(s: _Sheet, effect: fx.TellRestored) -> None:
+    c = s.c
+    message = mcu.RestoreNotice(confE164=c.e164, ip=c.ip, pid=c.pid, roommoid=c.roommoid, platformmoid=c.platformmoid)
+    s.send(Kind.NOTICE, to.TO_CM_NOTICE, encode(message), peer=s.cm_peer)
+
+
+def _warn_of_end(s: _Sheet, effect: fx.WarnOfEnd) -> None:
+    c = s.c
+    to_mcu = control.McuTimeoutNotice(confE164=c.e164, minutes=effect.minutes)
+    s.send(Kind.COMMAND, (to.DEFAULT, to.mcu_queue(c.ip, c.pid)), encode(to_mcu))
+    to_cm = control.TimeoutNotice(confE164=c.e164, minutes=effect.minutes)
+    s.send(Kind.NOTICE, to.TO_CM_NOTICE, encode(to_cm), peer=s.cm_peer)
 
 
 def _release_on_mcu(s: _Sheet, effect: fx.ReleaseOnMcu) -> None:
@@ -232,19 +271,27 @@ def _report_gone(s: _Sheet, effect: fx.ReportGone) -> None:
 def _save_row(s: _Sheet, effect: fx.SaveRow) -> None:
     c = s.c
     row = ConfinfoRow(c.e164, c.confname, c.password, c.moid, c.source, c.platformmoid, c.ip, c.begintime, c.endtime)
-    _row(s, row)
+    side = encode_side(to_fields(c))
+    s.parcel(SQL_LANE).rows.append(RowWrite(c.e164, s.identity[0], s.identity[1], row, side))
 
 
 def _delete_row(s: _Sheet, effect: fx.DeleteRow) -> None:
-    _row(s, None)
-
-
-def _row(s: _Sheet, row: ConfinfoRow | None) -> None:
-    s.parcel(SQL_LANE).rows.append(RowWrite(s.c.e164, s.identity[0], s.identity[1], row))
+    s.parcel(SQL_LANE).rows.append(RowWrite(s.c.e164, s.identity[0], s.identity[1]))
 
 
 def _free_load(s: _Sheet, effect: fx.FreeLoad) -> None:
     s.parcel(LOAD_LANE).bookings.append((effect.ip, effect.token))
+
+
+def _take_load(s: _Sheet, effect: fx.TakeLoad) -> None:
+    s.parcel(TAKE_LANE).bookings.append((effect.ip, effect.token))
+
+
+def _note(s: _Sheet, effect: fx.Note) -> None:
+    epoch, version, _ = s.identity
+    mark = f"{epoch}.{version}"
+    step = LedgerStep(effect.recovery, s.c.e164, mark, s.now_ms, effect.text, effect.joins, effect.settled)
+    s.parcel(LEDGER_LANE).steps.append(step)
 
 
 def _bill(s: _Sheet, effect: fx.Bill) -> None:
@@ -262,10 +309,20 @@ def _bill(s: _Sheet, effect: fx.Bill) -> None:
     s.send(Kind.NOTICE, to.TO_BILLING, encode(message))
 
 
+def encode_side(fields: dict[str, str]) -> str:
+    """A record's fields as the text that lies beside its row."""
+    return _json.encode(fields).decode()
+
+
+_json = msgspec.json.Encoder()
+
 _WRITERS: dict[type[fx.Effect], Callable[[_Sheet, Any], None]] = {
     fx.AskResources: _ask_resources,
     fx.AskMcuToCreate: _ask_mcu_to_create,
+    fx.AskMcuToRestore: _ask_mcu_to_restore,
     fx.ReleaseOnMcu: _release_on_mcu,
+    fx.TellRestored: _tell_restored,
+    fx.WarnOfEnd: _warn_of_end,
     fx.AnswerCreated: _answer_created,
     fx.AnswerRefused: _answer_refused,
     fx.AnswerReleased: _answer_released,
@@ -275,5 +332,7 @@ _WRITERS: dict[type[fx.Effect], Callable[[_Sheet, Any], None]] = {
     fx.SaveRow: _save_row,
     fx.DeleteRow: _delete_row,
     fx.FreeLoad: _free_load,
+    fx.TakeLoad: _take_load,
+    fx.Note: _note,
     fx.Bill: _bill,
 }

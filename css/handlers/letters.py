@@ -9,6 +9,7 @@ import uuid
 import msgspec
 
 from css.ports.bus import Outgoing
+from css.ports.ledger import LedgerStep
 from css.ports.sql import RowWrite
 
 OWN_LANE = "own"
@@ -19,6 +20,8 @@ ASK_LEASE_MS = 1_000
 """How long a request is left to whoever committed it: much less than the time in which it must be answered."""
 SQL_LANE = "sql"
 LOAD_LANE = "load"
+TAKE_LANE = "take"
+LEDGER_LANE = "ledger"
 _NOTICE_LANE = "to/"
 _PEER_LANE = "peer/"
 
@@ -99,6 +102,7 @@ _pack = msgspec.msgpack.Encoder().encode
 _letters = msgspec.msgpack.Decoder(list[Letter])
 _rows = msgspec.msgpack.Decoder(list[RowWrite])
 _bookings = msgspec.msgpack.Decoder(list[tuple[str, str]])
+_steps = msgspec.msgpack.Decoder(list[LedgerStep])
 _outgoing = msgspec.msgpack.Decoder(Outgoing)
 
 
@@ -120,6 +124,11 @@ def unpack_rows(data: bytes) -> list[RowWrite]:
 def unpack_bookings(data: bytes) -> list[tuple[str, str]]:
     """(ip, token) pairs. @raise msgspec.MsgspecError: these are none."""
     return _bookings.decode(data)
+
+
+def unpack_steps(data: bytes) -> list[LedgerStep]:
+    """@raise msgspec.MsgspecError: these are no steps of the ledger."""
+    return _steps.decode(data)
 
 
 def unpack_answer(data: bytes) -> Outgoing:

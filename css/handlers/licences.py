@@ -63,6 +63,10 @@ class Licences:
     def _missing(self) -> list[str]:
         return [moid for moid in self._platforms().possible_and_own if moid not in self._known]
 
+    def store_emptied(self, moid: str) -> None:
+        """A store had lost everything: its platform's licence is asked for again."""
+        self._known.discard(moid)
+
     async def ask(self) -> None:
         """Ask the BMC for every platform's licence that is not known yet. Fails with `BusError`, `StoreError`.
 

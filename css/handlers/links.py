@@ -18,6 +18,7 @@ from css.handlers import addresses as to
 from css.handlers.tracker import Tracker
 from css.messages.pms import BrokerAddress, PlatformConfigNotice, RedisAddress, SqlAddress
 from css.ports.bus import IBus
+from css.ports.ledger import ILedger
 from css.ports.sql import IConferenceDatabase, SqlError, SqlRefused
 from css.ports.store import IConferenceStore, IPlatformState
 
@@ -33,6 +34,9 @@ class Connector(Protocol):
 
     def make_state(self, store: IConferenceStore) -> IPlatformState:
         """The own platform's state, on the server of its store."""
+
+    def make_ledger(self, store: IConferenceStore) -> ILedger:
+        """The recovery ledger, on the server of the own store."""
 
     def make_database(self, address: SqlAddress | None) -> IConferenceDatabase | None:
         """The configuration's, else the one at the address; None where neither says."""
@@ -60,6 +64,7 @@ class Links:
         self.peers: dict[str, IBus] = {}
         self.stores: dict[str, IConferenceStore] = {}
         self.state: IPlatformState | None = None
+        self.ledger: ILedger | None = None
         self._broker_addresses: dict[str, tuple[BrokerAddress, ...]] = {}
         self._redis_addresses: dict[str, RedisAddress] = {}
         self._sql_address: SqlAddress | None = None
@@ -95,7 +100,7 @@ class Links:
             await self.peers.pop(moid).stop()
         for moid in list(self.stores):
             await self._connector.drop_store(self.stores.pop(moid))
-        self.state = None
+        self.state = self.ledger = None
         database, self._database, self._prepared = self._database, None, None
         if database is not None:
             await database.close()
@@ -138,6 +143,7 @@ class Links:
             self.stores[moid] = store
             return
         self.state = self._connector.make_state(store)
+        self.ledger = self._connector.make_ledger(store)
         others = dict(self.stores)
         self.stores.clear()
         self.stores.update({moid: store, **others})

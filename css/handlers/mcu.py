@@ -17,7 +17,7 @@ from css.handlers.steps import Steps
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
 from css.messages.create import McuCreateAck, McuCreateNack, McuReleaseNotice
-from css.messages.mcu import ConfListNotice, DisconnectNotice, HeartbeatNotice
+from css.messages.mcu import DisconnectNotice, HeartbeatNotice, RestoreAck, RestoreNack
 from css.ports.bus import Delivery
 from css.ports.store import IConferenceStore, StoreError
 
@@ -56,22 +56,23 @@ class McuAnswers:
         return {
             McuCreateAck: self.accepted,
             McuCreateNack: self.refused,
+            RestoreAck: self.accepted,
+            RestoreNack: self.refused,
             McuReleaseNotice: self.ended,
-            ConfListNotice: self.heard,
             HeartbeatNotice: self.heard,
             DisconnectNotice: self.disconnected,
         }
 
-    async def accepted(self, ack: McuCreateAck, delivery: Delivery) -> None:
+    async def accepted(self, ack: McuCreateAck | RestoreAck, delivery: Delivery) -> None:
         """An MCU process has started a conference."""
         store = await self._store_of(ack.confE164, delivery)
 
         async def prepare(c: Conference | None, now_ms: int) -> Event:
-            return McuAccepted(now_ms=now_ms, ip=ack.ip, pid=ack.pid, epoch=ack.epoch)
+            return McuAccepted(now_ms=now_ms, ip=ack.ip, pid=ack.pid, epoch=ack.epoch, time=ack.time)
 
         await self._steps.take(store, ack.confE164, "accept", prepare)
 
-    async def refused(self, nack: McuCreateNack, delivery: Delivery) -> None:
+    async def refused(self, nack: McuCreateNack | RestoreNack, delivery: Delivery) -> None:
         """A host has refused a conference: the next one is booked and asked."""
         store = await self._store_of(nack.confE164, delivery)
         await self._refused(store, nack.confE164, nack.ip, nack.epoch, silent=False)
@@ -122,7 +123,7 @@ class McuAnswers:
 
         await self._steps.take(store, notice.confE164, "ended", prepare)
 
-    async def heard(self, notice: ConfListNotice | HeartbeatNotice, delivery: Delivery) -> None:
+    async def heard(self, notice: HeartbeatNotice, delivery: Delivery) -> None:
         """A sign of life; it was noted before this handler was called."""
 
     async def disconnected(self, notice: DisconnectNotice, delivery: Delivery) -> None:

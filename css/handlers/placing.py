@@ -35,6 +35,7 @@ class Placing:
 
     def __init__(
         self,
+        own: str,
         state: Callable[[], IPlatformState],
         clocks: StoreClocks,
         epochs: EpochSource,
@@ -44,6 +45,7 @@ class Placing:
         booking_lease_ms: int,
         penalty_seconds: int,
     ) -> None:
+        self._own = own
         self._state = state
         self._epochs = epochs
         self._random = random
@@ -69,7 +71,7 @@ class Placing:
             self._silent_before_ms(),
             self._booking_lease_ms,
         )
-        return None if booking is None else Placement(booking.ip, booking.roommoid, epoch)
+        return None if booking is None else Placement(booking.ip, booking.roommoid, epoch, self._own)
 
     def give_back(self, bookings: Sequence[tuple[str, str]]) -> None:
         """These (ip, token) bookings have come to nothing."""

@@ -210,6 +210,7 @@ class Steps:
         version = (before.version if before else 0) + (1 if decision.changed else 0)
         if subject is None:
             subject = _nobody(e164, store.platform, epoch)
+        version += subject.version_base
         # A step that leaves the record alone shares its version with others, but no mark and no message id.
         salt = "" if decision.changed else f"{now_ms}-{_digest(decision.effects)}"
         composed = self._composer.compose(decision.effects, subject, (epoch, version, salt), now_ms)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -53,6 +53,16 @@ class Tracker:
         else:
             waiting.callback(None)
         return waiting
+
+
+async def all_of(works: Iterable[Coroutine[Deferred[Any], Any, T]]) -> list[T]:
+    """Run coroutines at the same time, all to their end. @return: what they return. Fails with the first failure."""
+    running = [Deferred.fromCoroutine(work) for work in works]
+    results: list[tuple[bool, Any]] = await DeferredList(running, consumeErrors=True)
+    for ok, result in results:
+        if not ok:
+            result.raiseException()
+    return [result for _, result in results]
 
 
 class NumberLocks:

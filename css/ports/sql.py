@@ -27,6 +27,7 @@ TEXT_LIMITS = {
     "ip": 64,
     "name": 256,
     "content": 1024 * 1024,
+    "side": 1024 * 1024,
 }
 """Longest text, in characters, that any implementation takes per column; a longer one is `SqlRefused`. A table that
 others made may take less."""
@@ -54,6 +55,9 @@ class RowWrite(msgspec.Struct, frozen=True, gc=False):
     version: int
     row: ConfinfoRow | None = None
     """None: delete the row."""
+    side: str = ""
+    """What CSS needs to rebuild the record should its Redis lose it: JSON text of the record's fields. Kept beside the
+    row, for CSS alone."""
 
 
 class TemplateRow(msgspec.Struct, frozen=True):
@@ -108,6 +112,9 @@ class IConferenceDatabase(Interface):
 
     async def confinfo_page(srcplatformmoid: str, after: str, limit: int) -> list[ConfinfoRow]:
         """Open rows of one source platform with `e164` > `after`, ordered by it, at most `limit`."""
+
+    async def sides(numbers: Sequence[str]) -> dict[str, str]:
+        """The side text last written for each of these numbers; one that has none is missing."""
 
     async def template(e164: str) -> TemplateRow | None:
         """One public template."""

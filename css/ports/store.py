@@ -167,6 +167,13 @@ class IConferenceStore(Interface):
         Each is claimed: its score becomes now + `lease_ms`, so that no other instance takes it meanwhile.
         """
 
+    async def put_back(index: str, members: Sequence[tuple[str, int]]) -> None:
+        """Give claimed numbers the score back that they had. One that has left the index meanwhile stays out of it."""
+
+    async def differing(ip: str, pid: str, entries: Sequence[tuple[str, str]]) -> list[str]:
+        """Of (e164, epoch) entries, epoch as text or empty: the numbers whose record is not `ongoing` on this process
+        with that epoch (any, if empty), or was missed by an earlier list (field `missed`)."""
+
     async def page_index(index: str, cursor: str, limit: int) -> tuple[list[str], str]:
         """Members of an index, paged; begin with an empty cursor, end when the returned cursor is empty.
 
@@ -250,6 +257,27 @@ class IPlatformState(Interface):
     async def unbook(bookings: Sequence[tuple[str, str]]) -> None:
         """Drop (ip, token) bookings. Unknown ones are fine."""
 
+    async def rebook(bookings: Sequence[tuple[str, str]], lease_ms: int) -> None:
+        """Count (ip, token) placements that were not booked; they are checked like bookings, after `lease_ms`."""
+
+    async def accept_list(ip: str, pid: str, seq: int) -> bool:
+        """Note the number of a process's list. @return: False if a newer one was noted before."""
+
+    async def unknown_since(ip: str, pid: str, numbers: Sequence[str]) -> dict[str, int]:
+        """Note which conferences a process lists that have no record: exactly these.
+
+        @return: since when each has been noted, milliseconds.
+        """
+
+    async def is_replacement_known(ip: str, pid: str) -> bool:
+        """@return: whether `note_replacement` was called for a process that has not been forgotten since."""
+
+    async def note_replacement(ip: str, pid: str) -> None:
+        """A process has replaced all others of its host, and they have been taken care of: once is enough."""
+
+    async def processes_of(ip: str) -> dict[str, int]:
+        """@return: pid -> when it was last seen, milliseconds; 0: it has disconnected."""
+
     async def claim_bookings(lease_ms: int, limit: int) -> list[tuple[str, str]]:
         """(ip, token) of bookings whose lease has run out, claimed for another lease. Follow with `settle_bookings` or
         `unbook`."""
@@ -269,6 +297,29 @@ class IPlatformState(Interface):
 
     async def set_drained(ip: str, drained: bool) -> None:
         """Keep a host from new conferences, or let it have them again."""
+
+    async def known_processes(silent_before_ms: int = 0) -> int:
+        """@param silent_before_ms: if given, only those that were last heard of before this time are counted, without
+        those that have disconnected.
+        @return: how many MCU processes were heard of and are not forgotten by `forget_processes`.
+        """
+
+    async def claim_gone(silent_before_ms: int, lease_ms: int, limit: int) -> list[McuSeen]:
+        """Processes that have disconnected (`time_ms` 0) or were last seen before `silent_before_ms`, oldest first.
+
+        Each is claimed for `lease_ms`, so that no other instance takes it meanwhile. Follow with `forget_processes`
+        once all that ran there is taken care of. A process that is heard of again is no longer gone.
+        """
+
+    async def forget_processes(gone: Sequence[McuSeen]) -> None:
+        """These processes are taken care of: `claim_gone` names them no more, unless they are heard of again. One that
+        was heard of since it was claimed stays. What `accept_list` and `note_replacement` noted of it goes."""
+
+    async def draw(bucket: str, rate_per_second: float, burst: int, want: int) -> int:
+        """Draw tokens from a bucket that all instances share and that fills at a rate, to `burst` at most.
+
+        @return: how many were there, at most `want`.
+        """
 
     async def abnormal_rooms() -> set[str]:
         """@return: moids of the rooms that are abnormal."""

@@ -255,10 +255,11 @@ class Bounded(Invariant):
 
 
 LASTING = re.compile(
-    r"domain/[^/]+/(info|license)|css/domains/generation|css/slots|css/mcu/[^/]+|css/rooms|css/roomseqs?|css/incarnation"
+    r"domain/[^/]+/(info|license)|css/hashes/\w+|css/domains/generation|css/slots|css/incarnation"
+    r"|css/mcu/[^/]+|css/rooms|css/roomseqs?|css/processes|css/gone|css/ledger"
 )
 """Keys that belong to no conference."""
-EXPIRING = re.compile(r"css/ended/\d+|css/req/[0-9a-f]+|css/penalty/.+")
+EXPIRING = re.compile(r"css/ended/\d+|css/req/[0-9a-f]+|css/penalty/.+|css/(listseq|replaced|unknown|bucket|ledger)/.+")
 """Keys that may stay for a while."""
 
 

@@ -11,10 +11,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import Interface
 
+from css.adapters.memory.ledger import MemoryLedger
 from css.adapters.memory.sql import MemoryDatabase
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
 from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
 from css.ports.bus import IBus
+from css.ports.ledger import ILedger
 from css.ports.sql import IConferenceDatabase, SqlError
 from css.ports.store import IConferenceStore, IPlatformState, StoreError
 from css.simulation.clock import Process, Timeline
@@ -320,6 +322,11 @@ class SimulatedConnector:
         assert isinstance(store, RemoteStore)
         target = self._redis[store.platform].state
         return cast("IPlatformState", Remote(store.link, target, cast("type[Interface]", IPlatformState)))
+
+    def make_ledger(self, store: IConferenceStore) -> ILedger:
+        assert isinstance(store, RemoteStore)
+        target = MemoryLedger(self._redis[store.platform].state.server)
+        return cast("ILedger", Remote(store.link, target, cast("type[Interface]", ILedger)))
 
     def make_database(self, address: SqlAddress | None) -> IConferenceDatabase | None:
         return cast("IConferenceDatabase", RemoteDatabase(ServerLink(self._process, self._sql), self._sql.database))

@@ -10,13 +10,14 @@ from twisted.logger import Logger
 from css.handlers.effects import Parcel
 from css.handlers.letters import (
     ASK_LANE,
-    LOAD_LANE,
+    LEDGER_LANE,
     SQL_LANE,
     lease_of,
     peer_of,
     unpack_bookings,
     unpack_letters,
     unpack_rows,
+    unpack_steps,
 )
 from css.handlers.outbox import Outbox, Post
 from css.handlers.probes import Probe, no_probe
@@ -80,7 +81,7 @@ class OutboxSweep:
                     if lane != ASK_LANE:
                         break  # what comes later may not overtake it
         # Rows and places only join a queue here, which is bounded: one page a round.
-        return gone and len(batches) == PAGE and lane not in (SQL_LANE, LOAD_LANE)
+        return gone and len(batches) == PAGE and lane not in self._outbox.carriers
 
     async def _again(self, store: IConferenceStore, lane: str, batch: OutboxBatch, mark: str, data: bytes) -> bool:
         """Carry one entry out; whether the number's next one may follow."""
@@ -90,7 +91,7 @@ class OutboxSweep:
             return False
         self._tally.count(f"swept_{lane.partition('/')[0]}")
         try:
-            if lane in (SQL_LANE, LOAD_LANE):
+            if lane in self._outbox.carriers:
                 parcel = _parcel(lane, data)
                 self._outbox.carriers[lane](store, batch.e164, mark, parcel)
                 return True
@@ -116,5 +117,7 @@ class OutboxSweep:
 
 def _parcel(lane: str, data: bytes) -> Parcel:
     if lane == SQL_LANE:
-        return Parcel([], unpack_rows(data), [])
-    return Parcel([], [], unpack_bookings(data))
+        return Parcel([], unpack_rows(data), [], [])
+    if lane == LEDGER_LANE:
+        return Parcel([], [], [], unpack_steps(data))
+    return Parcel([], [], unpack_bookings(data), [])

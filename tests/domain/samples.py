@@ -8,23 +8,29 @@ from msgspec.structs import replace
 
 from css.domain.conference import Attempt, Conference, Requester, Situation, State
 from css.domain.events import (
+    Absent,
     CreateAsked,
     DeadlinePassed,
     Event,
+    Listed,
     McuAccepted,
     McuEnded,
+    McuLost,
     McuRefused,
     Placement,
     ReleaseAsked,
     ResourcesGiven,
     ResourcesRefused,
+    RestoreBegins,
     Rules,
+    Voided,
 )
 
 NOW_MS = 1_700_000_000_500
 NOW = NOW_MS // 1000
 EPOCH = 7_000
 NEXT_EPOCH = 7_100
+FRESH_EPOCH = 7_900
 RULES = Rules(request_timeout_ms=5_000, creating_timeout_ms=30_000, small_terminals=8)
 
 CM = Requester("m-1", "cm.reply.q", "c-1", "create-key")
@@ -94,7 +100,7 @@ def ongoing(**changes: Any) -> Conference:
         state=State.ONGOING,
         pid="11",
         attempt=None,
-        due_ms=0,
+        due_ms=(NOW - 60 + 3_300) * 1000,
         createtime=NOW - 60,
         begintime=NOW - 60,
         endtime=NOW - 60 + 3_600,
@@ -115,8 +121,19 @@ def restoring(**changes: Any) -> Conference:
 
 
 def pending_restore(**changes: Any) -> Conference:
-    """It lost its placement and waits."""
-    conference = ongoing(state=State.PENDING_RESTORE, ip="", pid="", roommoid="", version=4)
+    """Its MCU process has gone half a second ago; the placement is kept, a list of the process may yet show it."""
+    conference = ongoing(state=State.PENDING_RESTORE, version=4, lost_ms=NOW_MS - 500, due_ms=NOW_MS - 500)
+    return replace(conference, **changes)
+
+
+def voided(**changes: Any) -> Conference:
+    """Its room has become abnormal: it has no placement any more."""
+    return pending_restore(epoch=EPOCH + 60, ip="", pid="", roommoid="", **changes)
+
+
+def restore_asking_rms(**changes: Any) -> Conference:
+    """RMS has been asked where it can go on, and must answer by `NOW_MS` + 5 s."""
+    conference = pending_restore(attempt=Attempt(deadline_ms=NOW_MS + 30_000), due_ms=NOW_MS + 5_000, version=5)
     return replace(conference, **changes)
 
 
@@ -125,9 +142,11 @@ IN_SITUATION = {
     Situation.ASKING_MCU: asking_mcu(),
     Situation.ONGOING: ongoing(),
     Situation.PENDING_RESTORE: pending_restore(),
+    Situation.RESTORE_ASKING_RMS: restore_asking_rms(),
+    Situation.RESTORE_ASKING_MCU: restoring(epoch=EPOCH),
 }
 
-BOOKED = Placement("10.0.0.2", "room-2", NEXT_EPOCH)
+BOOKED = Placement("10.0.0.2", "room-2", NEXT_EPOCH, "pA")
 
 
 def given(**changes: Any) -> ResourcesGiven:
@@ -165,6 +184,36 @@ def ended(**changes: Any) -> McuEnded:
     return replace(McuEnded(now_ms=NOW_MS, ip="10.0.0.1", pid="11", epoch=EPOCH), **changes)
 
 
+def lost(**changes: Any) -> McuLost:
+    """Process 11 of 10.0.0.1 has gone."""
+    return replace(McuLost(now_ms=NOW_MS, ip="10.0.0.1", pid="11", recovery="mcu:1"), **changes)
+
+
+def void(**changes: Any) -> Voided:
+    """The room is abnormal."""
+    return replace(Voided(now_ms=NOW_MS, epoch=FRESH_EPOCH, recovery="room:1"), **changes)
+
+
+def listed(**changes: Any) -> Listed:
+    """Process 11 of 10.0.0.1 lists the present placement."""
+    event = Listed(
+        now_ms=NOW_MS,
+        ip="10.0.0.1",
+        pid="11",
+        epoch=EPOCH,
+        createtime=NOW - 60,
+        roommoid="room-1",
+        platform="pA",
+        fresh_epoch=FRESH_EPOCH,
+    )
+    return replace(event, **changes)
+
+
+def absent(**changes: Any) -> Absent:
+    """Process 11 of 10.0.0.1 does not list it."""
+    return replace(Absent(now_ms=NOW_MS, ip="10.0.0.1", pid="11", time=NOW), **changes)
+
+
 def release_asked(**changes: Any) -> ReleaseAsked:
     """Another request wants it ended."""
     return replace(ReleaseAsked(now_ms=NOW_MS, requester=RELEASER), **changes)
@@ -178,4 +227,9 @@ EVENTS: dict[type[Event], Event] = {
     DeadlinePassed: overdue(),
     ReleaseAsked: release_asked(),
     McuEnded: ended(),
+    RestoreBegins: RestoreBegins(now_ms=NOW_MS),
+    McuLost: lost(),
+    Voided: void(),
+    Listed: listed(),
+    Absent: absent(),
 }

@@ -146,12 +146,17 @@ class Indexes(SynchronousTestCase):
         self.assertEqual(records.indexes(samples.asking_rms()), base | {"due/pA": due})
         self.assertEqual(
             records.indexes(samples.asking_mcu()),
-            base | {"due/pA": due, "host/pA/10.0.0.1": samples.NOW, "room/pA/room-1": samples.NOW},
+            base | {"due/pA": due, "room/pA/room-1": samples.NOW},
         )
         began = samples.NOW - 60
         self.assertEqual(
             records.indexes(samples.ongoing()),
-            {"platform/pA": began, "host/pA/10.0.0.1": began, "room/pA/room-1": began},
+            {
+                "platform/pA": began,
+                "mcu/pA/10.0.0.1/11": began,
+                "room/pA/room-1": began,
+                "due/pA": samples.ongoing().due_ms,
+            },
         )
 
     def test_owner_of_the_deadline(self) -> None:
@@ -159,8 +164,8 @@ class Indexes(SynchronousTestCase):
         elsewhere = samples.asking_rms(platformmoid="pB")
         self.assertIn("due/pB", records.indexes(elsewhere))
         waiting = samples.pending_restore(platformmoid="pB", due_ms=5)
-        self.assertEqual(records.indexes(waiting)["due/pA"], 5)
-        self.assertNotIn("due/pB", records.indexes(waiting))
+        self.assertEqual(records.indexes(waiting)["restore/pA"], 5)
+        self.assertFalse({"due/pA", "due/pB"} & records.indexes(waiting).keys())
         self.assertIn("platform/pB", records.indexes(waiting))
 
 
@@ -174,6 +179,8 @@ class Derived(SynchronousTestCase):
         self.assertIs(samples.asking_mcu(left=()).situation, Situation.ASKING_MCU)
         self.assertIs(samples.ongoing().situation, Situation.ONGOING)
         self.assertIs(samples.pending_restore().situation, Situation.PENDING_RESTORE)
+        self.assertIs(samples.restore_asking_rms().situation, Situation.RESTORE_ASKING_RMS)
+        self.assertIs(samples.restoring().situation, Situation.RESTORE_ASKING_MCU)
 
     def test_licence_member_outlives_restores(self) -> None:
         """It is counted under the epoch that it was created with, so a restore takes no second place."""

@@ -18,6 +18,8 @@ from css.domain.effects import (
     ReleaseOnMcu,
     ReportRunning,
     SaveRow,
+    TakeLoad,
+    TellRestored,
 )
 from css.domain.errors import ErrCode
 from css.domain.events import Event, ResourcesRefused
@@ -163,7 +165,7 @@ class Accepted(Base):
             createtime=NOW,
             begintime=NOW,
             endtime=NOW + 3_600,
-            due_ms=0,
+            due_ms=(NOW + 3_300) * 1000,
             attempt=None,
         )
         self.assertEqual(decision.record, expected)
@@ -182,7 +184,7 @@ class Accepted(Base):
         self.assertEqual(decision.record.begintime, NOW - 600)
         self.assertEqual(decision.record.endtime, NOW - 600 + 3_600)
         self.assertEqual(decision.record.createtime, NOW)
-        self.assertEqual(decision.effects, (ReportRunning(), SaveRow()))
+        self.assertEqual(decision.effects, (TellRestored(), ReportRunning(), SaveRow()))
 
     def test_without_an_epoch_matched_by_ip(self) -> None:
         """The record keeps its epoch."""
@@ -237,8 +239,10 @@ class LateAck(Base):
         self.assertEqual(
             decision.effects,
             (
+                TellRestored(),
                 ReportRunning(),
                 SaveRow(),
+                TakeLoad("10.0.0.5", record.placement),
                 FreeLoad("10.0.0.1", samples.ongoing().placement),
                 ReleaseOnMcu("10.0.0.1", "11", EPOCH),
             ),
@@ -248,14 +252,15 @@ class LateAck(Base):
         """While RMS or another host is asked; the CM gets its ACK, the booked place is given back."""
         newer = samples.accepted(ip="10.0.0.5", pid="7", epoch=EPOCH + 4)
         from_rms = decide(samples.asking_rms(), newer, RULES)
-        self.assertEqual(from_rms.effects, (AnswerCreated(CM), ReportRunning(), SaveRow()))
+        taken = TakeLoad("10.0.0.5", f"pA/0755001/{EPOCH + 4}")
+        self.assertEqual(from_rms.effects, (AnswerCreated(CM), ReportRunning(), SaveRow(), taken))
         from_host = decide(samples.asking_mcu(), newer, RULES)
         place = FreeLoad("10.0.0.1", samples.asking_mcu().placement)
-        self.assertEqual(from_host.effects, (AnswerCreated(CM), ReportRunning(), SaveRow(), place))
+        self.assertEqual(from_host.effects, (AnswerCreated(CM), ReportRunning(), SaveRow(), taken, place))
         for decision in (from_rms, from_host):
             assert decision.record is not None
             self.assertEqual((decision.record.ip, decision.record.epoch), ("10.0.0.5", EPOCH + 4))
-            self.assertEqual((decision.record.attempt, decision.record.due_ms), (None, 0))
+            self.assertEqual((decision.record.attempt, decision.record.due_ms), (None, (NOW + 3_300) * 1000))
 
     def test_newer_is_adopted_while_it_waits_to_be_restored(self) -> None:
         """It runs again: nothing is left to restore."""

@@ -70,10 +70,15 @@ class Released(SynchronousTestCase):
         self.assertEqual(kinds, [AnswerReleased, FreeLoad, TellReleased, ReportGone, DeleteRow, Bill])
 
     def test_waiting_to_be_restored(self) -> None:
-        """It is on no MCU: no command."""
-        decision = decide(samples.pending_restore(), samples.release_asked(), RULES)
+        """Voided, it is on no MCU: no command. Else its MCU, which may be alive after all, is told."""
+        decision = decide(samples.voided(), samples.release_asked(), RULES)
         self.assertFalse([each for each in decision.effects if isinstance(each, ReleaseOnMcu | FreeLoad)])
         self.assertIn(TellReleased(EndReason.RELEASED), decision.effects)
+        for c in (samples.pending_restore(), samples.restore_asking_rms()):
+            decision = decide(c, samples.release_asked(), RULES)
+            self.assertIn(ReleaseOnMcu("10.0.0.1", "11", EPOCH), decision.effects)
+            self.assertIn(FreeLoad("10.0.0.1", c.placement), decision.effects)
+            self.assertIn(TellReleased(EndReason.RELEASED), decision.effects)
 
 
 class EndNotice(SynchronousTestCase):
@@ -108,9 +113,17 @@ class EndNotice(SynchronousTestCase):
             self.assertEqual((decision.changed, decision.effects), (False, ()), event)
 
     def test_while_it_waits_to_be_restored(self) -> None:
-        """Its placement was given up before: an end notice of it ends nothing."""
-        decision = decide(samples.pending_restore(), samples.ended(), RULES)
+        """Once its placement was given up, an end notice of it ends nothing; one of the kept placement does."""
+        decision = decide(samples.voided(), samples.ended(), RULES)
         self.assertEqual((decision.changed, decision.effects), (False, ()))
+        decision = decide(samples.pending_restore(), samples.ended(), RULES)
+        self.assertIs(decision.ended, EndReason.RELEASED)
+
+    def test_overtakes_the_ack_of_a_restore(self) -> None:
+        """The attempt has failed; the conference, which ran for long, is not over: another one follows."""
+        decision = decide(samples.restoring(), samples.ended(epoch=EPOCH + 50), RULES)
+        assert decision.record is not None
+        self.assertIs(decision.record.situation, Situation.PENDING_RESTORE)
 
     def test_overtakes_the_ack(self) -> None:
         """The very placement that is being asked for has ended already: the create fails."""
@@ -153,7 +166,7 @@ class Everywhere(SynchronousTestCase):
                 wanted = [decision.ended] if decision.ended is not None and conference.has_run else []
                 self.assertEqual((notices, bills), (wanted, wanted), (situation, event))
                 told += len(notices)
-        self.assertEqual(told, 3)
+        self.assertEqual(told, 7)
 
     def test_situations_are_all_there(self) -> None:
         """The two tests above look at every situation."""

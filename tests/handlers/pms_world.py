@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
 from css.adapters.memory.bus import MemoryBroker, MemoryBus
+from css.adapters.memory.ledger import MemoryLedger
 from css.adapters.memory.sql import MemoryDatabase
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
 from css.domain.platforms import Change, Platforms
@@ -24,6 +25,7 @@ from css.handlers.tracker import Tracker
 from css.handlers.watch import Pace, PlatformWatch, RoomList
 from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
 from css.ports.bus import Binding, Delivery, Handler, Outgoing, Queue, Topology
+from css.ports.ledger import ILedger
 from css.ports.store import IConferenceStore, IPlatformState
 
 OWN, MAIN, BACKUP = "platform-a", "platform-b", "platform-c"
@@ -143,6 +145,11 @@ class FakeConnector:
     def make_state(self, store: IConferenceStore) -> IPlatformState:
         assert isinstance(store, MemoryStore)
         return MemoryPlatformState(self._clock, store.server)
+
+    def make_ledger(self, store: IConferenceStore) -> ILedger:
+        assert isinstance(store, MemoryStore)
+        ledger: ILedger = MemoryLedger(store.server)
+        return ledger
 
     def make_database(self, address: SqlAddress | None) -> MemoryDatabase:
         self.made.append(("sql", address.ip if address else ""))

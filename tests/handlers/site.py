@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from css.adapters.memory.bus import MemoryBroker, MemoryBus
+from css.adapters.memory.ledger import MemoryLedger
 from css.adapters.memory.server import MemoryServer
 from css.adapters.memory.sql import MemoryDatabase
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
@@ -22,12 +23,12 @@ from css.domain.epochs import EpochSource
 from css.domain.events import Rules
 from css.domain.platforms import Known, Platforms, PlatformState
 from css.handlers import addresses as to
-from css.handlers.carriers import LoadFreer, RowWriter
+from css.handlers.carriers import BatchCarrier, RowWriter
 from css.handlers.clocks import StoreClocks
 from css.handlers.create import Creating
 from css.handlers.dispatch import Dispatcher, merge
 from css.handlers.effects import Composer
-from css.handlers.letters import LOAD_LANE, SQL_LANE
+from css.handlers.letters import LEDGER_LANE, LOAD_LANE, SQL_LANE, TAKE_LANE
 from css.handlers.liveness import Liveness
 from css.handlers.lookup import Lookup
 from css.handlers.mcu import McuAnswers
@@ -35,13 +36,19 @@ from css.handlers.outbox import Outbox, Post
 from css.handlers.placing import Placing
 from css.handlers.release import Releasing
 from css.handlers.requests import Answers
+from css.handlers.restoring import Restoring
 from css.handlers.steps import Steps
+from css.handlers.strangers import Strangers
+from css.handlers.sync import Syncing
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
 from css.ports.bus import Binding, Delivery, Outgoing, Queue, Topology
-from css.ports.store import IConferenceStore, IPlatformState
+from css.ports.ledger import ILedger
+from css.ports.store import IConferenceStore, IPlatformState, StoreError
 from css.timers.due import DueWork
+from css.timers.restore import RestoreTimer
 from css.timers.sweep import OutboxSweep
+from css.timers.watch import McuWatch, RoomWatch
 
 NOW = 1_800_000_000
 LEASE_MS = 10_000
@@ -85,6 +92,7 @@ class Site:
         self.other = MemoryStore("pB", self.clock)
         self.stores: dict[str, IConferenceStore] = {"pB": self.other, "pA": self.store}
         self.state: IPlatformState = MemoryPlatformState(self.clock, server)
+        self.ledger: ILedger = MemoryLedger(server)
         self.database: MemoryDatabase | None = MemoryDatabase(self.clock.seconds)
         self.domains = FakeDomains({"uA": "pA", "uB": "pB", "uC": "pC"})
         self.platforms = Platforms("pA", ("pB",), (), {})
@@ -160,10 +168,10 @@ class Instance:
         self.post = Post(site.clock, self.clocks, self.bus, {"pB": self.other_bus}, self.tally, 60_000)
         self.outbox = Outbox("pA", self.clocks, self.post, LEASE_MS)
         self.rows = RowWriter(lambda: site.database, self.outbox, self.tracker, self.tally)
-        self.freer = LoadFreer(lambda: site.state, self.outbox, self.tracker)
-        self.outbox.carriers.update({SQL_LANE: self.rows.carry, LOAD_LANE: self.freer.carry})
+        self._make_carriers()
         self.liveness = Liveness("pA", lambda: site.state, self.clocks, 15_000)
         self.placing = Placing(
+            "pA",
             lambda: site.state,
             self.clocks,
             self.epochs,
@@ -195,10 +203,61 @@ class Instance:
             "pA", site.stores, self.lookup, self.steps, self.placing, self.liveness, self.tracker, self.tally
         )
         self.post.on_silence = self.mcus.silent_at_once
-        routes = merge(self.creating.routes, self.releasing.routes, self.mcus.routes)
+        self._make_recovery()
+        routes = merge(self.creating.routes, self.releasing.routes, self.mcus.routes, self.syncing.routes)
         self.dispatcher = Dispatcher(self.bus, routes, self.tally, self.liveness.notice, self.probe)
         self.due = DueWork("pA", site.stores, self.clocks, self.mcus.overdue)
         self.sweep = OutboxSweep("pA", site.stores, self.outbox, self.post, self.tally, LEASE_MS)
+
+    def _make_carriers(self) -> None:
+        site = self.site
+        rest = (self.outbox, self.tracker)
+        self.freer = BatchCarrier(LOAD_LANE, lambda parcel: parcel.bookings, site.state.unbook, *rest)
+        self.taker = BatchCarrier(
+            TAKE_LANE, lambda parcel: parcel.bookings, lambda taken: site.state.rebook(taken, 60_000), *rest
+        )
+        self.writer = BatchCarrier(LEDGER_LANE, lambda parcel: parcel.steps, site.ledger.note, *rest)
+        self.outbox.carriers[SQL_LANE] = self.rows.carry
+        self.outbox.carriers.update({each.lane: each.carry for each in (self.freer, self.taker, self.writer)})
+
+    def _make_recovery(self) -> None:
+        site, state = self.site, lambda: self.site.state
+        self.restoring = Restoring(
+            "pA", site.stores, lambda: site.ledger, self.clocks, self.epochs, self.steps, self.mcus.overdue, self.tally
+        )
+        self.strangers = Strangers(
+            "pA",
+            site.stores,
+            state,
+            lambda: site.database,
+            self.clocks,
+            self.epochs,
+            self.steps,
+            self.post,
+            self.tally,
+            15_000,
+            lambda: True,
+        )
+        self.syncing = Syncing(
+            "pA",
+            lambda: site.platforms,
+            site.stores,
+            state,
+            self.epochs,
+            self.steps,
+            self.restoring,
+            self.strangers,
+            self.post,
+            self.tally,
+        )
+        self.mcu_watch = McuWatch(state, self.liveness, self.restoring, self.tally, 15_000)
+        self.room_watch = RoomWatch(state, self.restoring)
+        self.restores = self.restore_timer(0.0)
+
+    def restore_timer(self, rate_per_second: float) -> RestoreTimer:
+        """A restore timer of its own pace."""
+        site = self.site
+        return RestoreTimer(lambda: site.platforms, site.stores, lambda: site.state, self.restoring, rate_per_second)
 
     def probe(self, step: str, point: str) -> None:
         """Note the point, and let the test do something there."""
@@ -225,7 +284,8 @@ class Instance:
     def tick(self) -> None:
         """What the timers do ten times a second."""
         self.rows.tick()
-        self.freer.tick()
+        for carrier in (self.taker, self.freer, self.writer):
+            carrier.tick()
         self.run(self.outbox.flush(self.site.stores))
 
 
@@ -301,6 +361,31 @@ class SiteCase(SynchronousTestCase):
     def answers(self) -> list[dict[str, Any]]:
         """What the CM got at its reply queue."""
         return self.site.bodies(CM_REPLIES)
+
+    def fails(self, work: Any) -> None:
+        """Run a coroutine that must fail with `StoreError` before much time has gone by."""
+        deferred = Deferred.fromCoroutine(work)
+        self.site.pass_seconds(0.2)
+        self.failureResultOf(deferred, StoreError)
+
+    def lists(self, ip: str, *entries: dict[str, Any], css: Instance | None = None, **more: Any) -> None:
+        """A process of a host, 11 unless told, sends its list."""
+        body = {"type": "MCU_MAU_CONFLIST_NTF", "ip": ip, "pid": "11", "roommoid": "room-0"}
+        (css or self.css).take(body | {"confdatainfo": list(entries)} | more, to.MCU_QUEUE)
+
+    def entry(self, request: dict[str, Any], **more: Any) -> dict[str, Any]:
+        """How an MCU that knows epochs lists what it was asked for."""
+        now = int(self.site.clock.seconds())
+        return {"confE164": request["confE164"], "createtime": now, "epoch": request["epoch"]} | more
+
+    def state_of(self, e164: str = "0755001") -> str:
+        """`state` of a record; empty if there is none."""
+        return self.site.record(e164).get("state", "")
+
+    def loads(self) -> dict[str, int]:
+        """Booked places by host, those without left out."""
+        loads: dict[str, int] = done(self.site.state.loads(HOSTS))
+        return {ip: load for ip, load in loads.items() if load}
 
     def errcodes(self) -> list[str]:
         """Error codes of the answers that the CM got."""

@@ -177,4 +177,4 @@ class Places(SiteCase):
     def test_nothing(self) -> None:
         """No command where nothing waits."""
         self.site.store.fail()
-        self.css.run(self.css.freer.free_waiting())
+        self.css.run(self.css.freer.apply_waiting())

@@ -65,10 +65,10 @@ class LivenessTests(SynchronousTestCase):
 
     def test_while_the_broker_is_away_nobody_is_judged(self) -> None:
         self.work(60)
-        self.liveness.stop_consuming()
+        self.liveness.link_changed(False)
         self.work(20)
         self.assertFalse(self.judges())
-        self.liveness.begin_to_consume()
+        self.liveness.link_changed(True)
         self.work(14.5)
         self.assertFalse(self.judges())
         self.work(1)

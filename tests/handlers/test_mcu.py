@@ -231,7 +231,7 @@ class SignsOfLife(SiteCase):
 
     def test_silent_host_gets_nothing(self) -> None:
         """After the time-out, once CSS has listened that long; one never heard of is not down."""
-        self.css.liveness.begin_to_consume()
+        self.css.liveness.begin_to_consume(0)
         self.heartbeat()
         self.flush()
         self.wait(14)
@@ -248,7 +248,7 @@ class SignsOfLife(SiteCase):
         self.heartbeat()
         self.flush()
         self.site.clock.advance(100)
-        self.css.liveness.begin_to_consume()
+        self.css.liveness.begin_to_consume(0)
         self.assertEqual(self.css.liveness.silent_before_ms(), 0)
         self.assertEqual(self.chosen("1", "10.0.0.1"), "10.0.0.1")
 

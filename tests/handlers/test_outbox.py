@@ -190,7 +190,7 @@ class Lanes(SiteCase):
         parcels = self.parcels(**{lane: [there, gone]})
         self.css.run(self.css.outbox.carry_out(self.site.store, "1", parcels, "5.1", ()))
         (batch,) = self.take(lane)
-        self.assertEqual(batch.entries, [("5.1", Parcel([gone], [], []).data())])
+        self.assertEqual(batch.entries, [("5.1", Parcel([gone]).data())])
 
     def take(self, lane: str) -> Any:
         """What a sweep would find when every lease has run out."""

@@ -307,10 +307,10 @@ class Records(SiteCase):
 
         self.assertEqual(names(), {"platform/pA", "due/pA"})
         request = self.give(self.site.letters("RMS.RES.Q")[0].correlation_id)
-        here = {"platform/pA", f"host/pA/{request['ip']}", "room/pA/room-0"}
-        self.assertEqual(names(), here | {"due/pA"})
-        self.accept(request)
+        here = {"platform/pA", "due/pA", "room/pA/room-0"}
         self.assertEqual(names(), here)
+        self.accept(request)
+        self.assertEqual(names(), here | {f"mcu/pA/{request['ip']}/11"})
         self.css.take(release(), message_id="end", reply_to=CM_REPLIES)
         self.assertEqual(names(), set())
 

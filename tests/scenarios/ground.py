@@ -20,6 +20,7 @@ from css.adapters.amqp.address import AmqpAddress
 from css.adapters.amqp.bus import AmqpBus
 from css.adapters.crypto.fernet import FernetCipher
 from css.adapters.memory.bus import MemoryBroker
+from css.adapters.memory.ledger import MemoryLedger
 from css.adapters.memory.sql import MemoryDatabase
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
 from css.adapters.redis.settings import RedisSettings
@@ -31,6 +32,7 @@ from css.connections import ServerConnector
 from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
 from css.peers.platform import PlatformPeers
 from css.ports.bus import IBus
+from css.ports.ledger import ILedger
 from css.ports.sql import IConferenceDatabase
 from css.ports.store import IConferenceStore, IPlatformState
 from css.probe import no_probe
@@ -178,6 +180,11 @@ class MemoryConnector:
         assert isinstance(store, MemoryStore)
         state: IPlatformState = MemoryPlatformState(reactor, store.server)
         return state
+
+    def make_ledger(self, store: IConferenceStore) -> ILedger:
+        assert isinstance(store, MemoryStore)
+        ledger: ILedger = MemoryLedger(store.server)
+        return ledger
 
     def make_database(self, address: SqlAddress | None) -> IConferenceDatabase | None:
         database: IConferenceDatabase = self._ground.database

@@ -9,13 +9,18 @@ from css.handlers import addresses as to
 from tests.scenarios.ground import Site, Stage
 
 LASTING = re.compile(
-    r"domain/[^/]+/(info|license)|css/domains/generation|css/slots|css/mcu/[^/]+|css/rooms|css/roomseqs|css/incarnation"
+    r"domain/[^/]+/(info|license)|css/hashes/\w+|css/domains/generation|css/slots|css/incarnation"
+    r"|css/mcu/[^/]+|css/rooms|css/roomseqs|css/processes|css/gone|css/ledger"
 )
 """Keys that belong to no conference."""
 EXPIRING = {
     re.compile(r"css/ended/\d+"): 24 * 3600,
     re.compile(r"css/req/[0-9a-f]+"): 600,
     re.compile(r"css/penalty/.+"): 30,
+    re.compile(r"css/(listseq|replaced)/.+"): 24 * 3600,
+    re.compile(r"css/unknown/.+"): 3600,
+    re.compile(r"css/bucket/\w+"): 70,
+    re.compile(r"css/ledger/.+"): 30 * 24 * 3600,
 }
 """Keys that may stay for a while, with the most seconds that they may have to live."""
 

@@ -23,6 +23,8 @@ DRAINED = "css/drained"
 ROOMS = "css/rooms"
 ROOM_SEQ = "css/roomseq"
 SLOT_KEY = "css/slots"
+PROCESSES = "css/processes"
+GONE = "css/gone"
 
 
 @implementer(IPlatformState)
@@ -65,6 +67,60 @@ class MemoryPlatformState:
 
         await self.server.run(drop)
 
+    async def rebook(self, bookings: Sequence[tuple[str, str]], lease_ms: int) -> None:
+        def take() -> None:
+            for ip, token in bookings:
+                self._keys.add_member(f"css/load/{ip}", token)
+                self._keys.update_hash(BOOKED, {token: ip})
+                self._keys.score(BOOKINGS, f"{ip} {token}", self._keys.now_ms() + lease_ms)
+
+        await self.server.run(take)
+
+    async def accept_list(self, ip: str, pid: str, seq: int) -> bool:
+        def accept() -> bool:
+            key = f"css/listseq/{ip}"
+            if seq < int(self._keys.hash(key).get(pid, "-1")):
+                return False
+            self._keys.update_hash(key, {pid: str(seq)})
+            self._keys.expire_at(key, self._keys.now_ms() + 86_400_000)
+            return True
+
+        return await self.server.run(accept)
+
+    async def unknown_since(self, ip: str, pid: str, numbers: Sequence[str]) -> dict[str, int]:
+        def note() -> dict[str, int]:
+            key, now = f"css/unknown/{ip}/{pid}", self._keys.now_ms()
+            known = {number: since for number, since in self._keys.hash(key).items() if number in set(numbers)}
+            self._keys.delete(key)
+            since = {number: int(known.get(number, now)) for number in numbers}
+            self._keys.update_hash(key, {number: str(value) for number, value in since.items()})
+            if numbers:
+                self._keys.expire_at(key, now + 3_600_000)
+            return since
+
+        return await self.server.run(note)
+
+    async def is_replacement_known(self, ip: str, pid: str) -> bool:
+        def look() -> bool:
+            self._keys.expire_at(f"css/replaced/{ip}", self._keys.now_ms() + 86_400_000)
+            return pid in self._keys.members(f"css/replaced/{ip}")
+
+        return await self.server.run(look)
+
+    async def note_replacement(self, ip: str, pid: str) -> None:
+        def note() -> None:
+            self._keys.add_member(f"css/replaced/{ip}", pid)
+            self._keys.expire_at(f"css/replaced/{ip}", self._keys.now_ms() + 86_400_000)
+
+        await self.server.run(note)
+
+    async def processes_of(self, ip: str) -> dict[str, int]:
+        def read() -> dict[str, int]:
+            known = self._keys.hash(f"css/mcu/{ip}")
+            return {name[4:]: int(value) for name, value in known.items() if name.startswith("pid:")}
+
+        return await self.server.run(read)
+
     async def claim_bookings(self, lease_ms: int, limit: int) -> list[tuple[str, str]]:
         def claim() -> list[tuple[str, str]]:
             now = self._keys.now_ms()
@@ -103,6 +159,52 @@ class MemoryPlatformState:
     async def set_drained(self, ip: str, drained: bool) -> None:
         change = self._keys.add_member if drained else self._keys.drop_member
         await self.server.run(lambda: change(DRAINED, ip))
+
+    async def known_processes(self, silent_before_ms: int = 0) -> int:
+        def count() -> int:
+            times = self._keys.sorted_set(PROCESSES).scores.values()
+            return sum(1 for time in times if not silent_before_ms or 0 < time < silent_before_ms)
+
+        return await self.server.run(count)
+
+    async def claim_gone(self, silent_before_ms: int, lease_ms: int, limit: int) -> list[McuSeen]:
+        def claim() -> list[McuSeen]:
+            now, claimed = self._keys.now_ms(), self._keys.sorted_set(GONE).scores
+            silent = sorted((t, m) for m, t in self._keys.sorted_set(PROCESSES).scores.items() if t < silent_before_ms)
+            free = [(time, member) for time, member in silent if claimed.get(member, 0) <= now][:limit]
+            for _, member in free:
+                self._keys.score(GONE, member, now + lease_ms)
+            parts = [(member.partition(" "), time) for time, member in free]
+            return [McuSeen(ip, pid, time) for (ip, _, pid), time in parts]
+
+        return await self.server.run(claim)
+
+    async def forget_processes(self, gone: Sequence[McuSeen]) -> None:
+        def forget() -> None:
+            for each in gone:
+                member = f"{each.ip} {each.pid}"
+                if self._keys.sorted_set(PROCESSES).scores.get(member, each.time_ms + 1) <= each.time_ms:
+                    self._keys.unscore(PROCESSES, member)
+                    self._keys.drop_fields(f"css/listseq/{each.ip}", (each.pid,))
+                    self._keys.drop_member(f"css/replaced/{each.ip}", each.pid)
+                self._keys.unscore(GONE, member)
+
+        await self.server.run(forget)
+
+    async def draw(self, bucket: str, rate_per_second: float, burst: int, want: int) -> int:
+        def take() -> int:
+            key, now, full = f"css/bucket/{bucket}", self._keys.now_ms(), burst * 1000
+            known = self._keys.hash(key)
+            level: float = full
+            if known:
+                since = max(0, now - int(known["at"]))
+                level = min(full, int(known["thousandths"]) + since * rate_per_second)
+            drawn = min(want, int(level // 1000))
+            self._keys.update_hash(key, {"thousandths": str(int(level - drawn * 1000)), "at": str(now)})
+            self._keys.expire_at(key, now + 60_000 + int(full / rate_per_second))
+            return drawn
+
+        return await self.server.run(take)
 
     async def abnormal_rooms(self) -> set[str]:
         return await self.server.run(lambda: set(self._keys.members(ROOMS)))
@@ -175,6 +277,9 @@ class MemoryPlatformState:
         if sign.roommoid:
             fields["roommoid"] = sign.roommoid
         self._keys.update_hash(key, fields)
+        self._keys.score(PROCESSES, f"{sign.ip} {sign.pid}", latest)
+        if latest:
+            self._keys.unscore(GONE, f"{sign.ip} {sign.pid}")
         if sign.time_ms and len(known) > KEPT_PROCESSES:
             horizon = sign.time_ms - FORGET_AFTER_MS
             old = (each for each, value in known.items() if each.startswith("pid:") and int(value) < horizon)

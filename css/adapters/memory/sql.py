@@ -19,6 +19,7 @@ class MemoryDatabase:
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self._seconds = seconds
+        self._sides: dict[str, str] = {}
         self._failing = False
         self._closed = False
         self._versions: dict[str, tuple[int, int, float]] = {}
@@ -45,6 +46,10 @@ class MemoryDatabase:
             if (write.epoch, write.version) <= (epoch, version):
                 continue
             self._versions[write.e164] = (write.epoch, write.version, self._seconds())
+            if write.side:
+                self._sides[write.e164] = write.side
+            else:
+                self._sides.pop(write.e164, None)
             if write.row is None:
                 self.rows.pop(write.e164, None)
             else:
@@ -57,6 +62,7 @@ class MemoryDatabase:
         stale = [e164 for e164, (_, _, changed) in oldest if changed <= cutoff and e164 not in self.rows]
         for e164 in stale[:limit]:
             del self._versions[e164]
+            self._sides.pop(e164, None)
         return len(stale[:limit])
 
     async def domains(self) -> list[DomainRow]:
@@ -75,6 +81,10 @@ class MemoryDatabase:
         self._answer()
         found = (row for e164, row in sorted(self.rows.items()) if e164 > after)
         return [row for row in found if row.srcplatformmoid == srcplatformmoid][:limit]
+
+    async def sides(self, numbers: Sequence[str]) -> dict[str, str]:
+        self._answer()
+        return {e164: self._sides[e164] for e164 in numbers if e164 in self._sides}
 
     async def template(self, e164: str) -> TemplateRow | None:
         self._answer()

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from css.adapters.checks import check_commit
 from css.adapters.memory import commit as commits
-from css.adapters.memory.keys import index_key, outbox_due_key, outbox_key, outbox_lanes_key, set_key
+from css.adapters.memory.keys import index_key, outbox_due_key, outbox_key, outbox_lanes_key, record_key, set_key
 from css.adapters.memory.platform_state import MemoryPlatformState
 from css.adapters.memory.server import MemoryServer
 from css.adapters.outbox import mark_order
@@ -53,6 +53,23 @@ class MemoryStore:
 
         return await self.server.run(claim)
 
+    async def put_back(self, index: str, members: Sequence[tuple[str, int]]) -> None:
+        def put() -> None:
+            known = self._keys.sorted_set(index_key(index)).scores
+            for e164, score in members:
+                if e164 in known:
+                    self._keys.score(index_key(index), e164, score)
+
+        await self.server.run(put)
+
+    async def differing(self, ip: str, pid: str, entries: Sequence[tuple[str, str]]) -> list[str]:
+        def is_same(e164: str, epoch: str) -> bool:
+            record = self._keys.hash(record_key(e164))
+            placed = [record.get(name) for name in ("state", "ip", "pid")]
+            return placed == ["ongoing", ip, pid] and "missed" not in record and epoch in ("", record.get("epoch"))
+
+        return await self.server.run(lambda: [e164 for e164, epoch in entries if not is_same(e164, epoch)])
+
     async def page_index(self, index: str, cursor: str, limit: int) -> tuple[list[str], str]:
         def page() -> tuple[list[str], str]:
             members = self._keys.sorted_set(index_key(index)).scores
@@ -91,6 +108,7 @@ class MemoryStore:
 
     async def read_hashes(self, prefix: str, suffix: str) -> dict[str, Fields]:
         def read() -> dict[str, Fields]:
+            self._list_hashes(prefix)
             shortest = len(prefix) + len(suffix)
             return {
                 key: self._keys.hash(key)
@@ -100,6 +118,14 @@ class MemoryStore:
 
         return await self.server.run(read)
 
+    def _list_hashes(self, prefix: str) -> None:
+        """Make the list that Redis reads instead of scanning all keys, the first time."""
+        family, slash, _ = prefix.partition("/")
+        if slash and not self._keys.members(f"css/hashes/{family}"):
+            for key in self._keys.all_keys():
+                if key.startswith(family + slash) and self._keys.is_hash(key):
+                    self._keys.add_member(f"css/hashes/{family}", key)
+
     async def write_hashes(
         self, hashes: dict[str, Fields | None], bump: str = "", outbox: tuple[OutboxEntry, ...] = ()
     ) -> None:
@@ -107,6 +133,11 @@ class MemoryStore:
             for key, fields in hashes.items():
                 self._keys.delete(key)
                 self._keys.update_hash(key, fields or {})
+                family, slash, _ = key.partition("/")
+                if slash and not fields:
+                    self._keys.drop_member(f"css/hashes/{family}", key)
+                elif slash and self._keys.members(f"css/hashes/{family}"):
+                    self._keys.add_member(f"css/hashes/{family}", key)
             if bump:
                 self._keys.set_string(bump, b"%d" % (int(self._keys.string(bump) or 0) + 1))
             commits.append_outbox(self._keys, "", outbox)

@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from css.adapters.redis import scripts
 from css.adapters.redis.link import Link
-from css.adapters.redis.packing import text
+from css.adapters.redis.packing import fields, text
 from css.ports.store import Booking, IPlatformState, McuSeen
 
 _BOOKINGS = "css/bookings"
@@ -32,6 +32,30 @@ class RedisPlatformState:
     async def unbook(self, bookings: Sequence[tuple[str, str]]) -> None:
         await self.link.run(scripts.UNBOOK, list(chain.from_iterable(bookings)))
 
+    async def rebook(self, bookings: Sequence[tuple[str, str]], lease_ms: int) -> None:
+        await self.link.run(scripts.REBOOK, [lease_ms, *chain.from_iterable(bookings)])
+
+    async def accept_list(self, ip: str, pid: str, seq: int) -> bool:
+        return bool(await self.link.run(scripts.ACCEPT_LIST, (ip, pid, seq)))
+
+    async def unknown_since(self, ip: str, pid: str, numbers: Sequence[str]) -> dict[str, int]:
+        reply = await self.link.run(scripts.UNKNOWN_SINCE, (ip, pid, list(numbers)))
+        return dict(zip(numbers, reply, strict=True))
+
+    async def is_replacement_known(self, ip: str, pid: str) -> bool:
+        known = bool(await self.link.command("SISMEMBER", f"css/replaced/{ip}", pid))
+        if known:
+            await self.link.command("EXPIRE", f"css/replaced/{ip}", 86_400)
+        return known
+
+    async def note_replacement(self, ip: str, pid: str) -> None:
+        await self.link.command("SADD", f"css/replaced/{ip}", pid)
+        await self.link.command("EXPIRE", f"css/replaced/{ip}", 86_400)
+
+    async def processes_of(self, ip: str) -> dict[str, int]:
+        known = fields(await self.link.command("HGETALL", f"css/mcu/{ip}"))
+        return {name[4:]: int(value) for name, value in known.items() if name.startswith("pid:")}
+
     async def claim_bookings(self, lease_ms: int, limit: int) -> list[tuple[str, str]]:
         reply = await self.link.run(scripts.CLAIM_DUE, (_BOOKINGS, lease_ms, limit))
         return [(ip, token) for ip, _, token in (text(member).partition(" ") for member in reply)]
@@ -52,6 +76,23 @@ class RedisPlatformState:
 
     async def set_drained(self, ip: str, drained: bool) -> None:
         await self.link.command("SADD" if drained else "SREM", "css/drained", ip)
+
+    async def known_processes(self, silent_before_ms: int = 0) -> int:
+        words = ("ZCOUNT", "css/processes", "1", f"({silent_before_ms}")
+        count: int = await self.link.command(*(words if silent_before_ms else ("ZCARD", "css/processes")))
+        return count
+
+    async def claim_gone(self, silent_before_ms: int, lease_ms: int, limit: int) -> list[McuSeen]:
+        reply = await self.link.run(scripts.CLAIM_GONE, (silent_before_ms, lease_ms, limit))
+        pairs = zip((text(member).partition(" ") for member in reply[::2]), reply[1::2], strict=True)
+        return [McuSeen(ip, pid, int(float(time))) for (ip, _, pid), time in pairs]
+
+    async def forget_processes(self, gone: Sequence[McuSeen]) -> None:
+        await self.link.run(scripts.FORGET_PROCESSES, [(each.ip, each.pid, each.time_ms) for each in gone])
+
+    async def draw(self, bucket: str, rate_per_second: float, burst: int, want: int) -> int:
+        drawn: int = await self.link.run(scripts.DRAW, (bucket, rate_per_second, burst, want))
+        return drawn
 
     async def abnormal_rooms(self) -> set[str]:
         return set(map(text, await self.link.command("SMEMBERS", "css/rooms")))

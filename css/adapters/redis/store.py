@@ -58,6 +58,15 @@ class RedisStore:
         reply = await self.link.run(scripts.CLAIM_DUE, (f"css/index/{index}", lease_ms, limit))
         return [text(member) for member in reply]
 
+    async def put_back(self, index: str, members: Sequence[tuple[str, int]]) -> None:
+        if members:
+            words = [word for e164, score in members for word in (score, e164)]
+            await self.link.command("ZADD", f"css/index/{index}", "XX", *words)
+
+    async def differing(self, ip: str, pid: str, entries: Sequence[tuple[str, str]]) -> list[str]:
+        reply = await self.link.run(scripts.DIFFERING, (ip, pid, list(chain.from_iterable(entries))))
+        return [text(number) for number in reply]
+
     async def page_index(self, index: str, cursor: str, limit: int) -> tuple[list[str], str]:
         following, found = await self.link.command("ZSCAN", f"css/index/{index}", cursor or "0", "COUNT", limit)
         members = dict.fromkeys(map(text, found[::2]))  # a scan may repeat itself
@@ -83,18 +92,40 @@ class RedisStore:
         return fields(await self.link.command("HGETALL", key))
 
     async def read_hashes(self, prefix: str, suffix: str) -> dict[str, Fields]:
-        pattern = f"{_glob_escaped(prefix)}*{_glob_escaped(suffix)}"
+        keys = [key for key in await self._listed(prefix) if key.startswith(prefix) and key.endswith(suffix)]
         found: dict[str, Fields] = {}
+        for start in range(0, len(keys), _SCAN_COUNT):
+            part = [key for key in keys[start : start + _SCAN_COUNT] if len(key) >= len(prefix) + len(suffix)]
+            reading = gatherResults([self.link.command("HGETALL", key) for key in part], consumeErrors=True)
+            values = await reading.addErrback(first_error)
+            # One that was deleted meanwhile is empty.
+            found.update({key: fields(value) for key, value in zip(part, values, strict=True) if value})
+        return found
+
+    async def _listed(self, prefix: str) -> list[str]:
+        """Keys of hashes that begin with the prefix, or with its first part: from their list, never by a scan of all
+        keys but the first time, when there is no list yet."""
+        family, slash, _ = prefix.partition("/")
+        if not slash:
+            return await self._scanned(prefix)
+        name = f"css/hashes/{family}"
+        listed = await self.link.command("SMEMBERS", name)
+        if listed:
+            return [text(key) for key in listed]
+        keys = await self._scanned(family + slash)
+        for start in range(0, len(keys), _SCAN_COUNT):
+            await self.link.command("SADD", name, *keys[start : start + _SCAN_COUNT])
+        return keys
+
+    async def _scanned(self, prefix: str) -> list[str]:
+        found: dict[str, None] = {}
         cursor = b"0"
         while True:
-            scan = self.link.command("SCAN", cursor, "MATCH", pattern, "COUNT", _SCAN_COUNT, "TYPE", "hash")
-            cursor, keys = await scan
-            reading = gatherResults([self.link.command("HGETALL", key) for key in keys], consumeErrors=True)
-            values = await reading.addErrback(first_error)
-            # One that was deleted since the scan saw it is empty.
-            found.update({text(key): fields(value) for key, value in zip(keys, values, strict=True) if value})
+            words = ("MATCH", f"{_glob_escaped(prefix)}*", "COUNT", _SCAN_COUNT, "TYPE", "hash")
+            cursor, keys = await self.link.command("SCAN", cursor, *words)
+            found.update(dict.fromkeys(map(text, keys)))
             if cursor == b"0":
-                return found
+                return list(found)
 
     async def write_hashes(
         self, hashes: dict[str, Fields | None], bump: str = "", outbox: tuple[OutboxEntry, ...] = ()

@@ -102,6 +102,11 @@ class SqlDatabase:
         )
         return await self._transaction(lambda connection: [ConfinfoRow(*row) for row in connection.execute(query)])
 
+    async def sides(self, numbers: Sequence[str]) -> dict[str, str]:
+        table = tables.css_row_version
+        query = select(table.c.e164, table.c.side).where(table.c.e164.in_(numbers), table.c.side.is_not(None))
+        return await self._transaction(lambda connection: {row[0]: row[1] for row in connection.execute(query)})
+
     async def template(self, e164: str) -> TemplateRow | None:
         table = tables.ttemplateinfo
         query = select(*table.columns).where(table.c.e164 == e164)

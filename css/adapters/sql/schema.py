@@ -23,7 +23,15 @@ def create_all_tables(connection: Connection) -> None:
         table.create(connection, checkfirst=True)
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_all_tables,)
+def add_side(connection: Connection) -> None:
+    """Version 2: what is needed to rebuild a record. Instances of version 1 leave it empty."""
+    inspector: Any = inspect(connection)
+    if "side" not in {column["name"] for column in inspector.get_columns("css_row_version")}:
+        kind = tables.css_row_version.c.side.type.compile(connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE css_row_version ADD COLUMN side {kind} NULL")
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_all_tables, add_side)
 """Step n brings version n - 1 to n. A step must suit instances of the version before, which run on during an upgrade,
 and must bear being run again: MySQL commits after each table."""
 

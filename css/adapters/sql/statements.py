@@ -60,12 +60,12 @@ class Statements(msgspec.Struct, frozen=True):
 
     def put_versions(self, connection: Connection, writes: Sequence[RowWrite]) -> None:
         """Remember these writes as the last ones applied."""
-        group = f"({self._places(3)},{self.now})"
-        text = "INSERT INTO css_row_version (e164,epoch,version,changed) VALUES {} " + self._replace(
-            ("epoch", "version", "changed")
+        group = f"({self._places(4)},{self.now})"
+        text = "INSERT INTO css_row_version (e164,epoch,version,side,changed) VALUES {} " + self._replace(
+            ("epoch", "version", "side", "changed")
         )
         for part in _parts(writes):
-            values = [value for write in part for value in (write.e164, write.epoch, write.version)]
+            values = [value for w in part for value in (w.e164, w.epoch, w.version, w.side or None)]
             self._run(connection, text.format(",".join([group] * len(part))), values)
 
     def put_confinfo(self, connection: Connection, rows: Sequence[msgspec.Struct]) -> None:

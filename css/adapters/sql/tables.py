@@ -76,11 +76,12 @@ css_row_version = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("changed", BigInteger, nullable=False),
+    Column("side", Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb"), nullable=True),
     Index("css_row_version_changed", "changed"),
     **_OPTIONS,
 )
 """(`epoch`, `version`) of the last write that was applied to each number's `confinfo` row, also after that row was
-deleted; `changed`: when, in seconds of the database's clock."""
+deleted; `changed`: when, in seconds of the database's clock; `side`: the record's fields, see `RowWrite.side`."""
 
 css_schema = Table(
     "css_schema",

@@ -8,9 +8,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from css.adapters.memory.ledger import MemoryLedger
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
 from css.ports.store import Commit, StoreError
+from tests.contracts.ledger import LedgerContract
 from tests.contracts.platform_state import PlatformStateContract
+from tests.contracts.recovery_state import RecoveryStateContract
 from tests.contracts.store import StoreContract
 
 NOW = 1_800_000_000.25
@@ -24,6 +27,8 @@ class MemoryFixture(TestCase):
         self.other = MemoryStore("A", self.clock, self.store.server)
         self.state = MemoryPlatformState(self.clock, self.store.server)
         self.other_state = MemoryPlatformState(self.clock, self.store.server)
+        self.ledger = MemoryLedger(self.store.server)
+        self.other_ledger = MemoryLedger(self.store.server)
 
     async def dump(self) -> dict[str, Any]:
         return self.store.dump()
@@ -37,6 +42,14 @@ class MemoryFixture(TestCase):
 
 class MemoryStoreContract(MemoryFixture, StoreContract):
     """The store's contract."""
+
+
+class MemoryRecoveryStateContract(MemoryFixture, RecoveryStateContract):
+    """What recovery and sync need."""
+
+
+class MemoryLedgerContract(MemoryFixture, LedgerContract):
+    """The ledger's contract."""
 
 
 class MemoryPlatformStateContract(MemoryFixture, PlatformStateContract):

@@ -9,6 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
+from css.adapters.redis.ledger import RedisLedger
 from css.adapters.redis.link import Link
 from css.adapters.redis.platform_state import RedisPlatformState
 from css.adapters.redis.settings import RedisSettings
@@ -61,6 +62,8 @@ class RedisFixture(TestCase):
         self.other = await self.connected(settings)
         self.state = RedisPlatformState(self.store.link)
         self.other_state = RedisPlatformState(self.other.link)
+        self.ledger = RedisLedger(self.store.link)
+        self.other_ledger = RedisLedger(self.other.link)
 
     async def connected(self, settings: RedisSettings) -> RedisStore:
         store = connect(REACTOR, settings, "A")

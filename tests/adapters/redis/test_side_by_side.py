@@ -172,6 +172,38 @@ class SideBySide(RuleBasedStateMachine):
     def note_seen(self, host: str, pid: str, time: int, room: str) -> None:
         self._both_states(lambda state: state.note_seen([McuSeen(host, pid, time, room)]))
 
+    @rule(silent=st.sampled_from([1, 5, 6, 9]), lease=st.sampled_from([0, LEASE]), limit=st.integers(1, 3))
+    def claim_gone(self, silent: int, lease: int, limit: int) -> None:
+        self._both_states(lambda state: state.claim_gone(silent, lease, limit))
+        self._both_states(lambda state: state.known_processes(silent))
+        self._both_states(lambda state: state.known_processes())
+
+    @rule(host=HOST, pid=st.sampled_from("12"), time=st.sampled_from([0, 4, 5, 6]))
+    def forget_process(self, host: str, pid: str, time: int) -> None:
+        self._both_states(lambda state: state.forget_processes([McuSeen(host, pid, time)]))
+        self._both_states(lambda state: state.processes_of(host))
+
+    @rule(host=HOST, pid=st.sampled_from("12"), seq=st.integers(0, 3))
+    def number_list(self, host: str, pid: str, seq: int) -> None:
+        self._both_states(lambda state: state.accept_list(host, pid, seq))
+
+    @rule(host=HOST, pid=st.sampled_from("12"))
+    def replace_process(self, host: str, pid: str) -> None:
+        self._both_states(lambda state: state.is_replacement_known(host, pid))
+        self._both_states(lambda state: state.note_replacement(host, pid))
+
+    @rule(bookings=st.lists(st.tuples(HOST, TOKENS), max_size=3))
+    def rebook(self, bookings: list[tuple[str, str]]) -> None:
+        self._both_states(lambda state: state.rebook(bookings, LEASE))
+
+    @rule(ip=st.sampled_from(["", "x"]), entries=st.lists(st.tuples(NUMBERS, EPOCHS | st.just("")), max_size=3))
+    def differing(self, ip: str, entries: list[tuple[str, str]]) -> None:
+        self._both(lambda store: store.differing(ip, "1", entries))
+
+    @rule(index=NAMES, members=st.lists(st.tuples(NUMBERS, st.integers(0, 9)), max_size=3))
+    def put_back(self, index: str, members: list[tuple[str, int]]) -> None:
+        self._both(lambda store: store.put_back(index, members))
+
     @rule(host=HOST, drained=st.booleans())
     def drain(self, host: str, drained: bool) -> None:
         self._both_states(lambda state: state.set_drained(host, drained))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from css.adapters.redis.settings import RedisSettings
 from tests.adapters.redis.fixture import RedisFixture
+from tests.contracts.ledger import LedgerContract
 from tests.contracts.platform_state import PlatformStateContract
+from tests.contracts.recovery_state import RecoveryStateContract
 from tests.contracts.store import StoreContract
 from tests.servers import servers
 
@@ -27,6 +29,22 @@ class RedisStoreContract(_Redis, StoreContract):
 
 class RedisPlatformStateContract(_Redis, PlatformStateContract):
     """The platform state's contract on Redis."""
+
+
+class RedisRecoveryStateContract(_Redis, RecoveryStateContract):
+    """What recovery and sync need, on Redis."""
+
+
+class RedisLedgerContract(_Redis, LedgerContract):
+    """The ledger's contract on Redis."""
+
+
+class ValkeyRecoveryStateContract(_Valkey, RecoveryStateContract):
+    """What recovery and sync need, on Valkey."""
+
+
+class ValkeyLedgerContract(_Valkey, LedgerContract):
+    """The ledger's contract on Valkey."""
 
 
 class ValkeyStoreContract(_Valkey, StoreContract):

@@ -20,6 +20,11 @@ for _, sign in ipairs(cmsgpack.unpack(ARGV[1])) do
     latest = math.max(time, tonumber(redis.call('HGET', key, name) or 0))
   end
   redis.call('HSET', key, name, latest)
+  local member = sign[1] .. ' ' .. sign[2]
+  redis.call('ZADD', 'css/processes', latest, member)
+  if latest > 0 then
+    redis.call('ZREM', 'css/gone', member)
+  end
   if sign[4] ~= '' then
     redis.call('HSET', key, 'roommoid', sign[4])
   end

@@ -2,9 +2,16 @@
 local args = cmsgpack.unpack(ARGV[1])
 local hashes = args[1]
 for i = 1, #hashes, 2 do
-  redis.call('DEL', hashes[i])
+  local key, list = hashes[i], 'css/hashes/' .. (string.match(hashes[i], '^([^/]+)/') or '')
+  redis.call('DEL', key)
   if #hashes[i + 1] > 0 then
-    redis.call('HSET', hashes[i], unpack(hashes[i + 1]))
+    redis.call('HSET', key, unpack(hashes[i + 1]))
+    -- A list that is not there yet is made by the first who reads it, from all that is there.
+    if redis.call('EXISTS', list) == 1 then
+      redis.call('SADD', list, key)
+    end
+  else
+    redis.call('SREM', list, key)
   end
 end
 if args[2] ~= '' then

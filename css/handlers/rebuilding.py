@@ -1,0 +1,138 @@
+"""A Redis that has lost everything is filled again from the open rows (section "An emptied store" of the design)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+from msgspec.structs import replace
+from twisted.logger import Logger
+
+from css.domain.conference import Conference, Fields, State, from_fields
+from css.domain.decision import Decision
+from css.domain.effects import TakeLoad
+from css.handlers.clocks import StoreClocks
+from css.handlers.steps import Steps, reservations
+from css.handlers.tally import Tally
+from css.ports.sql import ConfinfoRow, IConferenceDatabase, SqlError
+from css.ports.store import Commit, IConferenceStore, StoreError
+
+INCARNATION_KEY = "css/incarnation"
+"""There in every store that has been filled: what a Redis that lost everything lacks."""
+PAGE = 500
+
+
+class Rebuilding:
+    """Looks whether a store has been emptied, and fills it again.
+
+    @param grace_ms: how long the MCUs have to list what they still run, before it is restored elsewhere.
+    @param emptied: called with the moid of a store that had been emptied, once it is filled.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        stores: Mapping[str, IConferenceStore],
+        database: Callable[[], IConferenceDatabase | None],
+        clocks: StoreClocks,
+        steps: Steps,
+        tally: Tally,
+        grace_ms: int,
+        emptied: Callable[[str], None],
+    ) -> None:
+        self._stores = stores
+        self._database = database
+        self._clocks = clocks
+        self._steps = steps
+        self._tally = tally
+        self._grace_ms = grace_ms
+        self._emptied = emptied
+        self._filled: set[str] = set()
+
+    def all_are_whole(self) -> bool:
+        """Whether nothing is missing in any store, as far as it is known: else what has no record may yet get one."""
+        return all(moid in self._filled for moid in self._stores)
+
+    async def tick(self) -> None:
+        """One round over all stores. Fails with the last `StoreError` or `SqlError`."""
+        failed: StoreError | SqlError | None = None
+        for store in list(self._stores.values()):
+            try:
+                await self._look(store)
+            except (StoreError, SqlError) as error:
+                failed = error
+        if failed is not None:
+            raise failed
+
+    async def _look(self, store: IConferenceStore) -> None:
+        if await store.read_string(INCARNATION_KEY):
+            self._filled.add(store.platform)
+            return
+        self._filled.discard(store.platform)
+        database = self._database()
+        if database is None:
+            raise SqlError(f"the Redis of {store.platform} is empty, and SQL is not there to fill it from")
+        count = await self._fill(store, database)
+        await store.write_hashes({}, bump=INCARNATION_KEY)
+        self._filled.add(store.platform)
+        if count:
+            self._tally.count("stores_rebuilt")
+            self.log.error(
+                "ALERT: the Redis of {moid} had lost its conferences: {count} are rebuilt from SQL, to be restored",
+                moid=store.platform,
+                count=count,
+            )
+        self._emptied(store.platform)
+
+    async def _fill(self, store: IConferenceStore, database: IConferenceDatabase) -> int:
+        count, after = 0, ""
+        while True:
+            rows = await database.confinfo_page(store.platform, after, PAGE)
+            sides = await database.sides([row.e164 for row in rows])
+            for row in rows:
+                count += await self._rebuild(store, row, sides.get(row.e164, ""))
+            if len(rows) < PAGE:
+                return count
+            after = rows[-1].e164
+
+    async def _rebuild(self, store: IConferenceStore, row: ConfinfoRow, side: str) -> bool:
+        now_ms = self._clocks.now_ms(store.platform)
+        c = recorded(row, side, now_ms, now_ms + self._grace_ms)
+        if c is None:
+            self.log.error("{e164}: ALERT: its record is lost, and its row does not say enough", e164=row.e164)
+            return False
+        decision = Decision(because="rebuilt from its row", record=c, effects=(TakeLoad(c.ip, c.placement),))
+
+        def extras(commit: Commit) -> Commit:
+            # What runs counts, whatever the limit says now.
+            free = [replace(each, limit_key="", required=False) for each in reservations(c)]
+            return replace(commit, reserve=tuple(free))
+
+        await self._steps.start(store, row.e164, "rebuild", decision, now_ms, extras)
+        return True
+
+
+def recorded(row: ConfinfoRow, side: str, now_ms: int, due_ms: int) -> Conference | None:
+    """The record as it was at its last row, waiting to be listed or restored."""
+    conf = {
+        "confname": row.confname,
+        "password": row.password,
+        "begintime": str(row.begintime),
+        "duration": str(max(0, row.endtime - row.begintime) // 60 if row.endtime else 0),
+    }
+    try:
+        fields: Fields = msgspec.json.decode(side, type=dict[str, str])
+        c = from_fields(row.e164, {**fields, "version": "0"}, conf)
+    except (ValueError, msgspec.MsgspecError):
+        return None
+    return replace(
+        c,
+        state=State.PENDING_RESTORE,
+        attempt=None,
+        endtime=row.endtime,
+        lost_ms=now_ms,
+        due_ms=due_ms,
+        missed=None,
+        version_base=now_ms,
+    )

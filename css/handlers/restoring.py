@@ -1,0 +1,203 @@
+"""Losing placements and finding others: MCUs that have gone, abnormal rooms, restores (seed 1.2, 9.1, 9.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+from twisted.logger import Logger
+
+from css.domain import expiry
+from css.domain.conference import Conference, Situation, from_fields
+from css.domain.epochs import EpochSource
+from css.domain.events import Event, McuLost, RestoreBegins, Voided
+from css.handlers.clocks import StoreClocks
+from css.handlers.steps import Steps
+from css.handlers.tally import Tally
+from css.handlers.tracker import all_of
+from css.ports.ledger import ILedger, Recovery
+from css.ports.store import IConferenceStore, McuSeen, StoreError
+
+PAGE = 200
+MakeEvent = Callable[[Conference, int], Event | None]
+"""Makes the event from the record and the store's time; None: the conference is not concerned."""
+
+
+class Pending(msgspec.Struct):
+    """A conference that waits to be restored."""
+
+    store: IConferenceStore
+    conference: Conference
+
+    @property
+    def urgency(self) -> tuple[int, int, str]:
+        """Sort key: higher priority first, then the one that began earlier."""
+        return (-self.conference.priority, self.conference.begintime, self.conference.e164)
+
+
+class Restoring:
+    """Takes conferences off what has gone, and begins their restores."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        own: str,
+        stores: Mapping[str, IConferenceStore],
+        ledger: Callable[[], ILedger],
+        clocks: StoreClocks,
+        epochs: EpochSource,
+        steps: Steps,
+        overdue: Callable[[IConferenceStore, str], Awaitable[None]],
+        tally: Tally,
+    ) -> None:
+        self._own = own
+        self._stores = stores
+        self._ledger = ledger
+        self._clocks = clocks
+        self._epochs = epochs
+        self._steps = steps
+        self._overdue = overdue
+        self._tally = tally
+
+    async def lose(self, process: McuSeen, detected: str) -> int:
+        """Make what ran on an MCU process `pending_restore`, in every store.
+
+        @param detected: how it was noticed, for the ledger.
+        @return: how many there were. Fails with `StoreError`; what was done stays done.
+        """
+        recovery = self._recovery("mcu", f"{process.ip}:{process.pid}", detected)
+
+        def event(c: Conference, now_ms: int) -> Event | None:
+            if c.situation is not Situation.ONGOING or (c.ip, c.pid) != (process.ip, process.pid):
+                return None
+            return McuLost(now_ms=now_ms, ip=process.ip, pid=process.pid, recovery=recovery.name)
+
+        return await self._each(f"mcu/{self._own}/{process.ip}/{process.pid}", "lose", recovery, event)
+
+    async def void_room(self, roommoid: str) -> int:
+        """Take everything off a room that is abnormal, in every store. To be repeated while it is abnormal.
+
+        @return: how many there were. Fails with `StoreError`; what was done stays done.
+        """
+
+        def is_there(c: Conference) -> bool:
+            return c.roommoid == roommoid
+
+        return await self._void(f"room/{self._own}/{roommoid}", roommoid, is_there)
+
+    async def void_process(self, ip: str, pid: str, roommoid: str) -> int:
+        """Take everything off an MCU process that says that it is in an abnormal room. As `void_room`."""
+
+        def is_there(c: Conference) -> bool:
+            return (c.ip, c.pid) == (ip, pid)
+
+        return await self._void(f"mcu/{self._own}/{ip}/{pid}", roommoid, is_there)
+
+    async def _void(self, index: str, roommoid: str, is_there: Callable[[Conference], bool]) -> int:
+        recovery = self._recovery("room", roommoid, "the PMS says that the room is abnormal")
+
+        def event(c: Conference, now_ms: int) -> Event | None:
+            if not c.has_run or c.legacy or not is_there(c):
+                return None
+            return Voided(now_ms=now_ms, epoch=self._epochs.next(now_ms, c.epoch), recovery=recovery.name)
+
+        return await self._each(index, "void", recovery, event)
+
+    def _recovery(self, kind: str, subject: str, detected: str) -> Recovery:
+        begun_ms = self._clocks.now_ms(self._own)
+        return Recovery(f"{kind}:{subject}:{begun_ms}", kind, subject, detected, begun_ms)
+
+    async def _each(self, index: str, name: str, recovery: Recovery, event: MakeEvent) -> int:
+        """Make a step of each conference in an index of every store. @return: how many were changed."""
+        entry = _Entry(self._ledger, recovery)
+        changed, failed = 0, None
+        for store in list(self._stores.values()):
+            try:
+                cursor = ""
+                while True:
+                    page, cursor = await store.page_index(index, cursor, PAGE)
+                    changed += await self._step_all(store, page, name, event, entry)
+                    if not cursor:
+                        break
+            except StoreError as error:
+                failed = error
+        if changed:
+            self.log.warn(
+                "recovery {name}: {detected}: {count} conferences are to be restored",
+                name=recovery.name,
+                detected=recovery.detected,
+                count=changed,
+            )
+        if failed is not None:
+            raise failed
+        return changed
+
+    async def _step_all(
+        self, store: IConferenceStore, numbers: list[str], name: str, event: MakeEvent, entry: _Entry
+    ) -> int:
+        """Fails with `StoreError`; a conference whose step fails otherwise keeps no other one waiting."""
+
+        async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            made = None if c is None else event(c, now_ms)
+            if made is not None:
+                await entry.open()
+            return made
+
+        async def step(e164: str) -> bool:
+            try:
+                decision = await self._steps.take(store, e164, name, prepare)
+            except StoreError:
+                raise
+            except Exception:
+                self.log.failure("{e164}: ALERT: its step {name} failed", e164=e164, name=name)
+                return False
+            return decision is not None and decision.changed
+
+        return sum(await all_of(step(e164) for e164 in numbers))
+
+    async def load(self, store: IConferenceStore, numbers: list[str]) -> list[Pending]:
+        """What waits to be restored among these numbers, the most urgent first. What is only due otherwise (its end,
+        an answer that did not come) is taken care of here. One that can't be read keeps no other one waiting."""
+        looked = await all_of(self._look(store, e164) for e164 in numbers)
+        return sorted((each for each in looked if each is not None), key=lambda pending: pending.urgency)
+
+    async def _look(self, store: IConferenceStore, e164: str) -> Pending | None:
+        try:
+            loaded = await store.load(e164)
+            if not loaded.record:
+                return None
+            c = from_fields(e164, loaded.record, loaded.conf)
+            is_over = expiry.is_over(c, max(c.due_ms, self._clocks.now_ms(store.platform)))
+            if c.situation is Situation.PENDING_RESTORE and not c.legacy and not is_over:
+                return Pending(store, c)
+            await self._overdue(store, e164)
+        except StoreError as error:
+            self.log.info("{e164}: due, but its step waits: {error}", e164=e164, error=str(error))
+        except Exception:
+            self.log.failure("{e164}: ALERT: due, but its step failed", e164=e164)
+        return None
+
+    async def begin(self, pending: Pending) -> None:
+        """Its turn has come: RMS is asked. Fails with `StoreError`."""
+
+        async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            return None if c is None else RestoreBegins(now_ms=now_ms)
+
+        self._tally.count("restores_begun")
+        await self._steps.take(pending.store, pending.conference.e164, "restore", prepare)
+
+
+class _Entry:
+    """A recovery's entry in the ledger: made with the first conference that is part of it."""
+
+    def __init__(self, ledger: Callable[[], ILedger], recovery: Recovery) -> None:
+        self._ledger = ledger
+        self._recovery = recovery
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Before its first step, so that the step finds it. Fails with `StoreError`."""
+        if not self._is_open:
+            await self._ledger().open(self._recovery)
+            self._is_open = True

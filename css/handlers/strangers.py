@@ -1,0 +1,216 @@
+"""Conferences that an MCU lists and no store has a record of (seed 9.2, with a safety valve)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+from twisted.logger import Logger
+
+from css.domain.conference import Conference, Size, State
+from css.domain.decision import Decision
+from css.domain.effects import TakeLoad
+from css.domain.epochs import EpochSource
+from css.domain.expiry import schedule
+from css.handlers import addresses as to
+from css.handlers.clocks import StoreClocks
+from css.handlers.letters import Kind, Letter, message_id
+from css.handlers.outbox import Post
+from css.handlers.rebuilding import recorded
+from css.handlers.steps import Steps, reservations
+from css.handlers.tally import Tally
+from css.handlers.tracker import all_of
+from css.messages.codec import encode
+from css.messages.create import CreateRequest, McuReleaseCommand
+from css.messages.mcu import ConfListEntry, ConfListNotice
+from css.ports.bus import Outgoing
+from css.ports.sql import ConfinfoRow, IConferenceDatabase, SqlError
+from css.ports.store import Commit, IConferenceStore, IPlatformState, Outcome, StoreError
+
+AT_ONCE = 50
+"""Questions to SQL at a time."""
+MANY = 10
+"""More strangers than this, and more than a tenth of a list, are more likely a lost store than stray conferences."""
+
+
+class Strangers:
+    """Rebuilds what an open row in SQL still tells of; releases what is certainly over.
+
+    @param patience_ms: how long one must have been listed without a record before it is released.
+    @param stores_are_whole: whether no store is known to have lost what it held.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        own: str,
+        stores: Mapping[str, IConferenceStore],
+        state: Callable[[], IPlatformState],
+        database: Callable[[], IConferenceDatabase | None],
+        clocks: StoreClocks,
+        epochs: EpochSource,
+        steps: Steps,
+        post: Post,
+        tally: Tally,
+        patience_ms: int,
+        stores_are_whole: Callable[[], bool],
+    ) -> None:
+        self._own = own
+        self._stores = stores
+        self._state = state
+        self._database = database
+        self._clocks = clocks
+        self._epochs = epochs
+        self._steps = steps
+        self._post = post
+        self._tally = tally
+        self._patience_ms = patience_ms
+        self._stores_are_whole = stores_are_whole
+
+    async def judge(self, notice: ConfListNotice, strangers: list[ConfListEntry], certain: bool) -> None:
+        """Take the strangers of one list. @param certain: whether every store answered; if not, none is released."""
+        numbers = [entry.confE164 for entry in strangers]
+        since = await self._state().unknown_since(notice.ip, notice.pid, numbers)
+        left = []
+        for start in range(0, len(strangers), AT_ONCE):
+            some = strangers[start : start + AT_ONCE]
+            rebuilt = await all_of(self._rebuilt(notice, entry) for entry in some)
+            left += [entry for entry, is_rebuilt in zip(some, rebuilt, strict=True) if not is_rebuilt]
+        if not left or not certain or not self._stores_are_whole():
+            return
+        if len(left) > MANY and 10 * len(left) > len(notice.confdatainfo):
+            self._tally.count("strangers_alerts")
+            self.log.error(
+                "ALERT: {count} of {all} conferences of MCU {ip} process {pid} have no record: none is released",
+                count=len(left),
+                all=len(notice.confdatainfo),
+                ip=notice.ip,
+                pid=notice.pid,
+            )
+            return
+        over = [entry for entry in left if await self._is_over(entry, since[entry.confE164])]
+        await self._release(notice, over)
+
+    async def _is_over(self, entry: ConfListEntry, since_ms: int) -> bool:
+        if self._clocks.now_ms(self._own) - since_ms >= self._patience_ms:
+            return True
+        for store in list(self._stores.values()):
+            ended = (await store.load(entry.confE164)).tombstone.get("epoch")
+            if ended is not None and entry.epoch is not None and int(ended) >= entry.epoch:
+                return True
+        return False
+
+    async def _release(self, notice: ConfListNotice, entries: list[ConfListEntry]) -> None:
+        if entries:
+            self._tally.count("strangers_released", len(entries))
+            self.log.warn(
+                "{count} conferences of MCU {ip} process {pid} without a record are released, first {e164}",
+                count=len(entries),
+                ip=notice.ip,
+                pid=notice.pid,
+                e164=entries[0].confE164,
+            )
+            await self._post.deliver(release_letters(notice, entries), self._own)
+
+    async def _rebuilt(self, notice: ConfListNotice, entry: ConfListEntry) -> bool:
+        """Whether an open row gave the record back. While SQL or the row's store is away nothing is known: not
+        rebuilt, not released."""
+        database = self._database()
+        if database is None:
+            return True
+        try:
+            row = await database.confinfo(entry.confE164)
+            sides = await database.sides([entry.confE164]) if row is not None else {}
+        except SqlError:
+            return True
+        store = self._stores.get(row.srcplatformmoid) if row is not None else None
+        if row is None or store is None:
+            return False
+        try:
+            ended = (await store.load(entry.confE164)).tombstone
+            if entry.epoch is None and ended and int(ended["time"]) >= row.begintime:
+                return False  # it has ended; its row is about to be deleted
+            return await self._rebuild(store, row, sides.get(row.e164, ""), notice, entry)
+        except StoreError:
+            return True
+
+    async def _rebuild(
+        self, store: IConferenceStore, row: ConfinfoRow, side: str, notice: ConfListNotice, entry: ConfListEntry
+    ) -> bool:
+        """@return: whether there is a record now; False: it has ended, only its row has not been deleted yet."""
+        now_ms = self._clocks.now_ms(store.platform)
+        epoch = entry.epoch if entry.epoch is not None else self._epochs.next(now_ms)
+        known = _conference(row, side, notice, entry, epoch, self._own)
+        c = schedule(msgspec.structs.replace(known, version_base=now_ms), now_ms)
+        decision = Decision(
+            because=f"its record was lost; rebuilt as {notice.ip} process {notice.pid} lists it",
+            record=c,
+            effects=(TakeLoad(c.ip, c.placement),),
+        )
+
+        def extras(commit: Commit) -> Commit:
+            # What runs counts, whatever the limit says now.
+            free = [msgspec.structs.replace(each, limit_key="", required=False) for each in reservations(c)]
+            return msgspec.structs.replace(commit, reserve=tuple(free), above_tombstone=str(epoch))
+
+        result = await self._steps.start(store, row.e164, "rebuild", decision, now_ms, extras)
+        if result.outcome is Outcome.DONE:
+            self._tally.count("records_rebuilt")
+        return result.outcome is not Outcome.OLD_EPOCH
+
+
+def _conference(
+    row: ConfinfoRow, side: str, notice: ConfListNotice, entry: ConfListEntry, epoch: int, own: str
+) -> Conference:
+    """What the row, the record as it was when the row was written, and the MCU know together."""
+    known = recorded(row, side, 0, 0)
+    if known is not None:
+        return msgspec.structs.replace(
+            known,
+            state=State.ONGOING,
+            platformmoid=own,
+            ip=notice.ip,
+            pid=notice.pid,
+            roommoid=notice.roommoid,
+            epoch=epoch,
+            createtime=entry.createtime,
+            acked_time=entry.createtime,
+            recovery="",
+        )
+    duration = max(0, row.endtime - row.begintime) // 60 if row.endtime else 0
+    request = CreateRequest(
+        confE164=row.e164, confname=row.confname, moid=row.moid, password=row.password, duration=duration
+    )
+    return Conference(
+        e164=row.e164,
+        moid=row.moid,
+        source=row.srcplatformmoid,
+        platformmoid=own,
+        state=State.ONGOING,
+        epoch=epoch,
+        first_epoch=epoch,
+        roommoid=notice.roommoid,
+        ip=notice.ip,
+        pid=notice.pid,
+        createtime=entry.createtime,
+        endtime=row.endtime,
+        size=Size.SMALL,
+        licensed_under=(row.moid, row.srcplatformmoid),
+        create=encode(request).decode(),
+        confname=row.confname,
+        password=row.password,
+        begintime=row.begintime,
+        duration=duration,
+    )
+
+
+def release_letters(notice: ConfListNotice, entries: Iterable[ConfListEntry]) -> list[Letter]:
+    """Commands to end placements that no record knows: without an outbox, since the next list shows what is left."""
+    letters = []
+    for entry in entries:
+        command = McuReleaseCommand(confE164=entry.confE164, ip=notice.ip, pid=notice.pid, epoch=entry.epoch)
+        identity = message_id("stray", entry.confE164, notice.ip, notice.pid, entry.epoch, notice.time, notice.seq)
+        address = to.mcu_queue(notice.ip, notice.pid)
+        letters.append(Letter(Kind.COMMAND, 0, Outgoing(to.DEFAULT, address, encode(command), identity)))
+    return letters

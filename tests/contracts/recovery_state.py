@@ -1,0 +1,190 @@
+"""What every `IPlatformState` and `IConferenceStore` does for recovery and sync, on the store contract's fixture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from css.ports.store import Commit, McuSeen
+from tests.contracts.storecase import FIRST, StoreFixture, beside, new, together
+
+IP = "10.0.0.1"
+NOW = 1_800_000_000_000
+LEASE = 60_000
+
+
+class ProcessContract(StoreFixture):
+    """Who has gone."""
+
+    async def gone(self: Any, silent: int, lease: int = LEASE, limit: int = 9) -> list[tuple[str, int]]:
+        """(pid, time) of what is claimed."""
+        return [(each.pid, each.time_ms) for each in await self.state.claim_gone(silent, lease, limit)]
+
+    async def test_silent_and_disconnected_ones_longest_gone_first(self: Any) -> None:
+        await self.state.note_seen([McuSeen(IP, pid, NOW + n) for n, pid in enumerate("abc")] + [McuSeen(IP, "d", 0)])
+        self.assertEqual(await self.gone(1), [("d", 0)])
+        self.assertEqual(await self.gone(NOW + 2), [("a", NOW), ("b", NOW + 1)])
+        self.assertEqual(await self.gone(NOW + 9), [("c", NOW + 2)])
+        self.assertEqual(await self.gone(NOW + 9), [])
+
+    async def test_claimed_by_one_until_the_lease_is_over(self: Any) -> None:
+        await self.state.note_seen([McuSeen(IP, str(n), 0) for n in range(5)])
+        claims = await together(self.state.claim_gone(1, 100, 3), self.other_state.claim_gone(1, 100, 3))
+        self.assertEqual(sorted(each.pid for claim in claims for each in claim), list("01234"))
+        self.assertEqual(await self.gone(1), [])
+        await self.wait_ms(150)
+        self.assertEqual(len(await self.gone(1)), 5)
+
+    async def test_heard_of_again(self: Any) -> None:
+        await self.state.note_seen([McuSeen(IP, "a", NOW)])
+        claimed = await self.state.claim_gone(NOW + 1, LEASE, 9)
+        await self.state.note_seen([McuSeen(IP, "a", NOW + 5)])
+        await self.state.forget_processes(claimed)
+        self.assertEqual(await self.state.known_processes(), 1)
+        self.assertEqual(await self.gone(NOW + 5), [])
+        self.assertEqual(await self.gone(NOW + 6), [("a", NOW + 5)])
+
+    async def test_forgotten_until_heard_of_again(self: Any) -> None:
+        await self.state.note_seen([McuSeen(IP, "a", NOW), McuSeen("10.0.0.2", "a b", 0)])
+        claimed = await self.state.claim_gone(NOW + 1, LEASE, 9)
+        self.assertEqual([(each.ip, each.pid) for each in claimed], [("10.0.0.2", "a b"), (IP, "a")])
+        await self.state.forget_processes([*claimed, McuSeen("10.9.9.9", "x", 0)])
+        await self.state.forget_processes([])
+        self.assertEqual((await self.state.known_processes(), await self.gone(NOW + 9)), (0, []))
+        await self.state.note_seen([McuSeen(IP, "a", NOW)])
+        self.assertEqual(await self.gone(NOW + 9), [("a", NOW)])
+
+    async def test_counted(self: Any) -> None:
+        self.assertEqual((await self.state.known_processes(), await self.state.known_processes(NOW)), (0, 0))
+        await self.state.note_seen([McuSeen(IP, "a", NOW), McuSeen(IP, "b", NOW + 1), McuSeen(IP, "c", 0)])
+        counts = [await self.other_state.known_processes(before) for before in (0, NOW, NOW + 1, NOW + 2)]
+        self.assertEqual(counts, [3, 0, 1, 2])
+
+    async def test_processes_of_a_host(self: Any) -> None:
+        await self.state.note_seen([McuSeen(IP, "a", NOW, "r1"), McuSeen(IP, "b", 0), McuSeen("10.0.0.2", "c", NOW)])
+        self.assertEqual(await self.state.processes_of(IP), {"a": NOW, "b": 0})
+        self.assertEqual(await self.state.processes_of("10.9.9.9"), {})
+
+    async def test_replacements(self: Any) -> None:
+        self.assertFalse(await self.state.is_replacement_known(IP, "a"))
+        await self.state.note_seen([McuSeen(IP, "a", NOW)])
+        await self.state.note_replacement(IP, "a")
+        known = [
+            await self.other_state.is_replacement_known(*each) for each in ((IP, "a"), (IP, "b"), ("10.9.9.9", "a"))
+        ]
+        self.assertEqual(known, [True, False, False])
+        self.assertTrue(86_390_000 < await self.ttl_ms(f"css/replaced/{IP}") <= 86_400_000)
+        await self.state.forget_processes([McuSeen(IP, "a", NOW)])
+        self.assertFalse(await self.state.is_replacement_known(IP, "a"))
+
+
+class ListContract(StoreFixture):
+    """Numbers of lists, and what they show that nobody knows."""
+
+    async def test_older_lists_are_refused(self: Any) -> None:
+        accepted = [await self.state.accept_list(IP, "a", seq) for seq in (5, 4, 5, 6, 0)]
+        self.assertEqual(accepted, [True, False, True, True, False])
+        self.assertTrue(await self.other_state.accept_list(IP, "b", 0))
+        self.assertTrue(86_390_000 < await self.ttl_ms(f"css/listseq/{IP}") <= 86_400_000)
+
+    async def test_a_process_that_was_forgotten_counts_anew(self: Any) -> None:
+        await self.state.note_seen([McuSeen(IP, "a", NOW)])
+        await self.state.accept_list(IP, "a", 5)
+        await self.state.forget_processes([McuSeen(IP, "a", NOW)])
+        self.assertTrue(await self.state.accept_list(IP, "a", 1))
+
+    async def test_unknown_conferences_keep_their_time(self: Any) -> None:
+        first = await self.state.unknown_since(IP, "a", ["1", "2"])
+        await self.wait_ms(20)
+        second = await self.other_state.unknown_since(IP, "a", ["2", "3"])
+        self.assertEqual(second["2"], first["2"])
+        self.assertGreaterEqual(second["3"], first["2"] + 20)
+        third = await self.state.unknown_since(IP, "a", ["1"])
+        self.assertGreaterEqual(third["1"], second["3"])
+        self.assertEqual(set(await self.state.unknown_since(IP, "b", ["1"])), {"1"})
+        for pid in "ab":
+            self.assertEqual(await self.state.unknown_since(IP, pid, []), {})
+        self.assertEqual(await self.dump(), {})
+
+
+class LoadContract(StoreFixture):
+    """Placements that nobody booked."""
+
+    async def test_counted_and_checked_like_bookings(self: Any) -> None:
+        await self.state.rebook([(IP, "1:1"), (IP, "2:1"), ("10.0.0.2", "3:1")], 100)
+        await self.state.rebook([(IP, "1:1")], 100)
+        await self.state.rebook([], 100)
+        self.assertEqual(await self.other_state.loads([IP, "10.0.0.2"]), {IP: 2, "10.0.0.2": 1})
+        self.assertEqual(await self.state.claim_bookings(100, 9), [])
+        await self.wait_ms(150)
+        claimed = await self.state.claim_bookings(100, 9)
+        self.assertEqual(sorted(claimed), [(IP, "1:1"), (IP, "2:1"), ("10.0.0.2", "3:1")])
+        await self.state.unbook(claimed)
+        self.assertEqual(await self.dump(), {})
+
+
+class RateContract(StoreFixture):
+    """A bucket that all instances share."""
+
+    async def test_full_at_first_then_at_its_rate(self: Any) -> None:
+        self.assertEqual(await self.state.draw("b", 0.001, 5, 3), 3)
+        self.assertEqual(await self.other_state.draw("b", 0.001, 5, 3), 2)
+        self.assertEqual(await self.state.draw("b", 0.001, 5, 3), 0)
+        self.assertEqual(await self.state.draw("other", 0.001, 5, 9), 5)
+
+    async def test_it_fills_and_not_over(self: Any) -> None:
+        self.assertEqual(await self.state.draw("b", 20.0, 4, 9), 4)
+        await self.wait_ms(110)
+        drawn = await self.state.draw("b", 20.0, 4, 9)
+        self.assertTrue(2 <= drawn <= 4, drawn)
+        await self.wait_ms(400)
+        self.assertEqual(await self.state.draw("b", 20.0, 4, 9), 4)
+
+    async def test_parts_of_a_token_are_kept(self: Any) -> None:
+        self.assertEqual(await self.state.draw("b", 5.0, 1, 1), 1)
+        drawn = 0
+        for _ in range(5):
+            await self.wait_ms(45)
+            drawn += await self.state.draw("b", 5.0, 1, 1)
+        self.assertTrue(drawn >= 1, drawn)
+
+    async def test_it_goes_when_nobody_draws(self: Any) -> None:
+        await self.state.draw("b", 1.0, 5, 1)
+        self.assertTrue(60_000 < await self.ttl_ms("css/bucket/b") <= 65_000)
+
+
+class SyncStoreContract(StoreFixture):
+    """What a list is compared with, and claims that are given back."""
+
+    async def running(self: Any, e164: str, **fields: str) -> None:
+        """A record that runs on process `a`."""
+        placed = {"state": "ongoing", "ip": IP, "pid": "a", **fields}
+        await self.store.commit(new(e164, fields=placed))
+
+    async def test_only_what_differs(self: Any) -> None:
+        await self.running("1")
+        await self.running("2", state="pending_restore")
+        await self.running("3", pid="b")
+        await self.running("4", ip="10.0.0.2")
+        await self.running("5", missed="[1,1]")
+        await self.running("6", epoch="7")
+        pairs = [(str(n), FIRST) for n in range(1, 8)]
+        self.assertEqual(await self.store.differing(IP, "a", pairs), ["2", "3", "4", "5", "6", "7"])
+        self.assertEqual(await self.store.differing(IP, "a", [("1", ""), ("6", ""), ("7", "")]), ["7"])
+        self.assertEqual(await self.store.differing(IP, "a", []), [])
+
+    async def test_put_back_what_is_still_there(self: Any) -> None:
+        for e164, due in (("1", 5), ("2", 6), ("3", 7)):
+            await self.store.commit(Commit(e164=e164, touch_record=False, index_add={"due": due}))
+        self.assertEqual(await self.store.claim_due("due", LEASE, 9), ["1", "2", "3"])
+        await self.store.commit(Commit(e164="2", touch_record=False, index_drop=("due",)))
+        await self.other.put_back("due", [("1", 5), ("2", 6)])
+        await self.other.put_back("due", [])
+        self.assertEqual(await self.store.claim_due("due", LEASE, 9), ["1"])
+        self.assertEqual(await self.store.index_size("due"), 2)
+        await self.store.put_back("none", [("1", 5)])
+        self.assertEqual(await self.store.index_size("none"), 0)
+        await self.store.commit(beside(index_drop=("due",)))
+
+
+class RecoveryStateContract(ProcessContract, ListContract, LoadContract, RateContract, SyncStoreContract):
+    """All of it."""
