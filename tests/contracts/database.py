@@ -106,6 +106,15 @@ class DatabaseContract(TestCase):
         await self.database.apply([put("1", 6, 1, "new")])
         self.assertEqual(await self.database.confinfo("1"), row("1", "new"))
 
+    async def test_side_text_goes_with_the_row(self) -> None:
+        """Written and replaced with it, gone with it; a late one changes nothing; never seen in the row itself."""
+        for version, side in ((1, '{"pid":"一"}'), (3, '{"pid":"二"}'), (2, "late")):
+            await self.database.apply([RowWrite("1", 5, version, row("1"), side), put("2", 5, version)])
+        self.assertEqual(await self.other.sides(["1", "2", "404"]), {"1": '{"pid":"二"}'})
+        self.assertEqual(await self.other.sides([]), {})
+        await self.database.apply([delete("1", 5, 4)])
+        self.assertEqual(await self.other.sides(["1"]), {})
+
     async def test_late_write_is_ignored(self) -> None:
         await self.database.apply([put("1", 5, 3, "new")])
         await self.other.apply([put("1", 5, 2, "late")])

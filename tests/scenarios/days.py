@@ -74,7 +74,7 @@ async def end_state(scene: Scene) -> dict[str, Any]:
         "indexes": {
             _index(key): sorted(_text(member) for member in members[::2])
             for key, members in dump.items()
-            if key.startswith("css/index/") and "/host/" not in key
+            if key.startswith("css/index/") and "/mcu/" not in key
         },
         "booked": sorted(_booked(dump)),
         "ended": {key[10:]: _text_of(fields, "reason") for key, fields in dump.items() if key.startswith("css/ended/")},

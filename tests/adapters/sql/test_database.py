@@ -175,7 +175,7 @@ class MariaTrouble(_Case):
         self.addCleanup(engine.dispose)
         with engine.begin() as connection:
             filler = ",".join(f"('x{number}',0,0,0)" for number in range(50))
-            connection.exec_driver_sql(f"INSERT INTO css_row_version VALUES {filler}")
+            connection.exec_driver_sql(f"INSERT INTO css_row_version (e164, epoch, version, changed) VALUES {filler}")
             connection.exec_driver_sql("SELECT * FROM css_row_version WHERE e164 = '2' FOR UPDATE")
             applied = Deferred.fromCoroutine(self.database.apply([put("1", 1, 2, "二"), put("2", 1, 2, "二")]))
             await deferLater(reactor, 0.3)
