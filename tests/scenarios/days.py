@@ -127,9 +127,8 @@ def _booked(dump: dict[str, Any]) -> list[str]:
 
 
 def _record(fields: list[bytes]) -> dict[str, str]:
-    return _without(
-        fields, "ip", "pid", "epoch", "first_epoch", "createtime", "endtime", "version", "attempt", "due_ms"
-    )
+    times = ("createtime", "endtime", "due_ms", "acked_time")
+    return _without(fields, "ip", "pid", "epoch", "first_epoch", "version", "attempt", *times)
 
 
 def _without(fields: list[bytes], *names: str) -> dict[str, str]:
