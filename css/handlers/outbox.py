@@ -270,26 +270,27 @@ class Outbox:
         await store.commit(Commit(e164=e164, touch_record=False, outbox=(entry,)))
 
     async def flush(self, stores: Mapping[str, IConferenceStore]) -> None:
-        """Forget what is done. Fails with `StoreError`; what was not forgotten is so at the next flush."""
+        """Forget what is done. Fails with the last `StoreError`; what was not forgotten is so at the next flush.
+
+        A store that is away keeps nothing in the others: each is told of its own entries.
+        """
         taken, self._done = self._done, {}
         if not taken:
             return
         self._probe("outbox", "before_commit")
-        try:
-            await self._forget(stores, taken)
-        except StoreError:
-            for key, entries in taken.items():
-                self._done.setdefault(key, []).extend(entries)
-            raise
-
-    async def _forget(
-        self, stores: Mapping[str, IConferenceStore], taken: Mapping[tuple[str, str], list[tuple[str, str, str]]]
-    ) -> None:
         by_lane: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
         for (platform, e164), entries in taken.items():
             for owner, lane, mark in entries:
                 by_lane.setdefault((platform, owner, lane), []).append((e164, mark))
+        failed: StoreError | None = None
         for (platform, owner, lane), done in by_lane.items():
             store = stores.get(platform)
-            if store is not None:
-                await store.clear_outbox(owner, lane, done)
+            try:
+                if store is not None:
+                    await store.clear_outbox(owner, lane, done)
+            except StoreError as error:
+                failed = error
+                for e164, mark in done:
+                    self._done.setdefault((platform, e164), []).append((owner, lane, mark))
+        if failed is not None:
+            raise failed

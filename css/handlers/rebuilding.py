@@ -15,7 +15,7 @@ from css.handlers.clocks import StoreClocks
 from css.handlers.steps import Steps, reservations
 from css.handlers.tally import Tally
 from css.ports.sql import ConfinfoRow, IConferenceDatabase, SqlError
-from css.ports.store import Commit, IConferenceStore, StoreError
+from css.ports.store import Commit, IConferenceStore, Outcome, StoreError
 
 INCARNATION_KEY = "css/incarnation"
 """There in every store that has been filled: what a Redis that lost everything lacks."""
@@ -107,10 +107,11 @@ class Rebuilding:
         def extras(commit: Commit) -> Commit:
             # What runs counts, whatever the limit says now.
             free = [replace(each, limit_key="", required=False) for each in reservations(c)]
-            return replace(commit, reserve=tuple(free))
+            # One that has ended since its row was read stays ended.
+            return replace(commit, reserve=tuple(free), above_tombstone=str(c.epoch))
 
-        await self._steps.start(store, row.e164, "rebuild", decision, now_ms, extras)
-        return True
+        result = await self._steps.start(store, row.e164, "rebuild", decision, now_ms, extras)
+        return result.outcome is Outcome.DONE
 
 
 def recorded(row: ConfinfoRow, side: str, now_ms: int, due_ms: int) -> Conference | None:

@@ -11,7 +11,7 @@ from css.handlers import addresses as to
 from css.handlers.effects import Parcel
 from css.handlers.letters import ASK_LANE, OWN_LANE, Kind, Letter, is_at_home, notice_lane, peer_lane, peer_of
 from css.ports.bus import Outgoing
-from css.ports.store import StoreError
+from css.ports.store import Commit, OutboxEntry, StoreError
 from tests.handlers.site import CM_NOTICES, CM_REPLIES, LOCATOR, NOW, RMS, Instance, SiteCase
 
 NOW_MS = NOW * 1000
@@ -234,6 +234,21 @@ class Lanes(SiteCase):
         self.assertEqual(list(marks), ["ask/0755001"])
         self.assertEqual(len(marks["ask/0755001"]), 1)
         self.assertEqual(self.css.outbox.cleared(self.site.store, "other"), ())
+
+    def test_flush_with_one_store_away(self) -> None:
+        """The others forget all the same, whatever the order in which things were done."""
+        for store, e164 in ((self.site.other, "1"), (self.site.store, "2")):
+            entry = OutboxEntry("pA", OWN_LANE, "1.1", b"", 0)
+            self.css.run(store.commit(Commit(e164=e164, touch_record=False, outbox=(entry,))))
+            self.css.outbox.mark_done(store, e164, OWN_LANE, "1.1")
+        self.site.other.fail()
+        flush = Deferred.fromCoroutine(self.css.outbox.flush(self.site.stores))
+        self.site.pass_seconds(3)
+        self.failureResultOf(flush, StoreError)
+        self.assertEqual(self.site.outbox(), {})
+        self.site.other.recover()
+        self.css.run(self.css.outbox.flush(self.site.stores))
+        self.assertEqual(self.site.outbox(self.site.other), {})
 
     def test_flush_fails(self) -> None:
         """The store is away: what was not forgotten is so at the next flush."""
