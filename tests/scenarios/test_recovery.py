@@ -284,6 +284,7 @@ class SyncCases(RecoveryCase):
         await self.start_with(2)
         del self.process("0660000").conferences["0660000"]
         await self.eventually(lambda: self.state_of("0660000"), "", 20)
+        await self.eventually(lambda: len(self.cm.notices("MAU_CM_RELEASECONF_NTF")), 1)
         (notice,) = self.cm.notices("MAU_CM_RELEASECONF_NTF")
         self.assertEqual((notice.e164, notice.fields["reason"]), ("0660000", "lost"))
         await self.eventually(lambda: len(self.site.peers.bmc.bills("0660000")), 1)
