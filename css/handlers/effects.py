@@ -171,32 +171,31 @@ def _ask_resources(s: _Sheet, effect: fx.AskResources) -> None:
     s.send(Kind.RESOURCE_REQUEST, to.TO_RMS, body, correlation_id=s.c.placement, reply_to=to.RMS_REPLY_QUEUE)
 
 
+def _placement(c: Conference) -> dict[str, Any]:
+    """What a host must know of the placement that it is asked for."""
+    attempt = c.attempt
+    return {
+        "ip": c.ip,
+        "roommoid": c.roommoid,
+        "epoch": c.epoch,
+        "xmpu": int(attempt is not None and attempt.xmpu),
+        "vrs": attempt.vrs if attempt else "",
+    }
+
+
 def _ask_mcu_to_create(s: _Sheet, effect: fx.AskMcuToCreate) -> None:
-    c, attempt = s.c, s.c.attempt
-    body = create.mcu_create_body(
-        c.create.encode(),
-        ip=c.ip,
-        roommoid=c.roommoid,
-        epoch=c.epoch,
-        xmpu=int(attempt is not None and attempt.xmpu),
-        vrs=attempt.vrs if attempt else "",
-    )
-    s.ask_host(body, effect.ttl_ms)
+    s.ask_host(create.mcu_create_body(s.c.create.encode(), **_placement(s.c)), effect.ttl_ms)
 
 
 def _ask_mcu_to_restore(s: _Sheet, effect: fx.AskMcuToRestore) -> None:
-    c, attempt = s.c, s.c.attempt
+    c = s.c
     body = create.mcu_restore_body(
         c.create.encode(),
         confname=c.confname,
         password=c.password,
         duration=effect.minutes_left,
         endtime=c.endtime,
-        ip=c.ip,
-        roommoid=c.roommoid,
-        epoch=c.epoch,
-        xmpu=int(attempt is not None and attempt.xmpu),
-        vrs=attempt.vrs if attempt else "",
+        **_placement(c),
     )
     s.ask_host(body, effect.ttl_ms)
 

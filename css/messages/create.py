@@ -36,13 +36,12 @@ class Server(msgspec.Struct, frozen=True, gc=False):
     ip: Ip
 
 
-class CreateRequest(Kept, tag_field="type", tag="CM_MAU_CREATECONF_REQ", frozen=True, omit_defaults=True):
-    """A CM asks for a conference. `duration` in minutes, 0 until released; a higher `priority` is restored first."""
+class Wanted(Kept, frozen=True, omit_defaults=True):
+    """What a create JSON says, whoever passes it on. `duration` in minutes, 0 until released."""
 
     confE164: E164
     confname: Name
     moid: Moid
-    mtreqid: RequestId = ""
     conftype: ConfType = 1
     duration: Minutes = 0
     record: Flag = 0
@@ -50,6 +49,12 @@ class CreateRequest(Kept, tag_field="type", tag="CM_MAU_CREATECONF_REQ", frozen=
     maxjoinmt: Terminals = 8
     legacy: Flag = 0
     priority: Priority = 5
+
+
+class CreateRequest(Wanted, tag_field="type", tag="CM_MAU_CREATECONF_REQ", frozen=True, omit_defaults=True):
+    """A CM asks for a conference. A higher `priority` is restored first."""
+
+    mtreqid: RequestId = ""
 
 
 class ResourceRequest(Named, tag="GET_RES_REQ", frozen=True):
@@ -73,27 +78,21 @@ class ResourceNack(Named, tag="GET_RES_NACK", frozen=True):
     errcode: ErrorText
 
 
-class McuCreateRequest(Kept, tag_field="type", tag="MAU_MCU_CREATECONF_REQ", frozen=True, omit_defaults=True):
-    """The create JSON as an MCU host gets it; build it with `mcu_create_body`."""
+class Placed(Wanted, frozen=True, omit_defaults=True, kw_only=True):
+    """The create JSON with a placement in it, as an MCU host gets it."""
 
-    confE164: E164
-    confname: Name
-    moid: Moid
     ip: Ip
     roommoid: OptionalMoid
     epoch: Epoch
     xmpu: Flag
     vrs: Server | None = None
-    conftype: ConfType = 1
-    duration: Minutes = 0
-    record: Flag = 0
-    password: Password = ""
-    maxjoinmt: Terminals = 8
-    legacy: Flag = 0
-    priority: Priority = 5
 
 
-class McuCreateAck(Named, tag="MCU_MAU_CREATECONF_ACK", frozen=True):
+class McuCreateRequest(Placed, tag_field="type", tag="MAU_MCU_CREATECONF_REQ", frozen=True, omit_defaults=True):
+    """An MCU host is asked to begin a conference; build it with `mcu_create_body`."""
+
+
+class PlacedAck(Named, frozen=True):
     """The conference runs in process `pid`. `time`: the MCU's clock."""
 
     confE164: E164
@@ -103,13 +102,21 @@ class McuCreateAck(Named, tag="MCU_MAU_CREATECONF_ACK", frozen=True):
     time: Time | None = None
 
 
-class McuCreateNack(Named, tag="MCU_MAU_CREATECONF_NACK", frozen=True):
+class PlacedNack(Named, frozen=True):
     """The MCU host does not take the conference."""
 
     confE164: E164
     ip: Ip
     errcode: ErrorText
     epoch: Epoch | None = None
+
+
+class McuCreateAck(PlacedAck, tag="MCU_MAU_CREATECONF_ACK", frozen=True):
+    """A new conference runs."""
+
+
+class McuCreateNack(PlacedNack, tag="MCU_MAU_CREATECONF_NACK", frozen=True):
+    """A new conference is not taken."""
 
 
 class CreateAck(Named, tag="MAU_CM_CREATECONF_ACK", frozen=True):

@@ -7,13 +7,9 @@ import msgspec
 
 from css.messages.base import (
     E164,
-    ConfType,
     Epoch,
-    ErrorText,
     Flag,
     Ip,
-    Kept,
-    Minutes,
     Moid,
     Name,
     Named,
@@ -23,7 +19,7 @@ from css.messages.base import (
     Pid,
     Time,
 )
-from css.messages.create import Priority, Server, Terminals
+from css.messages.create import Placed, PlacedAck, PlacedNack
 
 
 class ConfListEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -65,44 +61,20 @@ class DisconnectNotice(Named, tag="MCU_MAU_DISCONNECT_NTF", frozen=True):
     pid: Pid
 
 
-class McuRestoreRequest(Kept, tag_field="type", tag="MAU_CMU_RESTORECONF_REQ", frozen=True, omit_defaults=True):
-    """The create JSON with today's data, as the new MCU host gets it; build it with `create.mcu_restore_body`."""
+class McuRestoreRequest(
+    Placed, tag_field="type", tag="MAU_CMU_RESTORECONF_REQ", frozen=True, omit_defaults=True, kw_only=True
+):
+    """The new MCU host is asked to begin it with today's data; build it with `create.mcu_restore_body`."""
 
-    confE164: E164
-    confname: Name
-    moid: Moid
-    ip: Ip
-    roommoid: OptionalMoid
-    epoch: Epoch
-    xmpu: Flag
     endtime: Time
-    vrs: Server | None = None
-    conftype: ConfType = 1
-    duration: Minutes = 0
-    record: Flag = 0
-    password: Password = ""
-    maxjoinmt: Terminals = 8
-    legacy: Flag = 0
-    priority: Priority = 5
 
 
-class RestoreAck(Named, tag="CMU_MAU_RESTORECONF_ACK", frozen=True):
-    """The restored conference runs in process `pid`. `time`: the MCU's clock."""
-
-    confE164: E164
-    ip: Ip
-    pid: Pid
-    epoch: Epoch | None = None
-    time: Time | None = None
+class RestoreAck(PlacedAck, tag="CMU_MAU_RESTORECONF_ACK", frozen=True):
+    """The restored conference runs."""
 
 
-class RestoreNack(Named, tag="CMU_MAU_RESTORECONF_NACK", frozen=True):
-    """The MCU host does not take the restored conference."""
-
-    confE164: E164
-    ip: Ip
-    errcode: ErrorText
-    epoch: Epoch | None = None
+class RestoreNack(PlacedNack, tag="CMU_MAU_RESTORECONF_NACK", frozen=True):
+    """The restored conference is not taken."""
 
 
 class RestoreNotice(Named, tag="MAU_CM_RESTORECONF_NTF", frozen=True):

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from css.messages import base, catalogue, control
+from css.messages import base, catalogue, control, create
 from css.messages.codec import Malformed, decode, encode, wire_type
 from tests.messages.examples import EXAMPLES, LIMITS, SPELLINGS, Example
 
@@ -50,6 +50,7 @@ class SchemaTests(SynchronousTestCase):
                 yield from below(child)
 
         bases = {base.Named, base.Kept, control.Control}
+        bases |= {create.Wanted, create.Placed, create.PlacedAck, create.PlacedNack}
         structs = {struct for struct in below(base.Message) if struct not in bases}
         self.assertEqual(structs, {*catalogue.MESSAGES, control.CmControl, control.McuControl})
 
