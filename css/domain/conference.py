@@ -8,6 +8,8 @@ import msgspec
 
 Fields = dict[str, str]
 
+HIGHEST_PRIORITY = 9
+
 
 class State(enum.StrEnum):
     """State of a conference (seed: 创建中, 正召开, 待恢复)."""
@@ -277,19 +279,54 @@ def _from_fields(e164: str, record: Fields, conf: Fields) -> Conference:
     )
 
 
+def urgency(conference: Conference) -> int:
+    """The lower the sooner it is restored: higher priority first, then the one that began earlier."""
+    return ((HIGHEST_PRIORITY - conference.priority) << 40) + conference.begintime
+
+
 def indexes(conference: Conference) -> dict[str, int]:
     """Every index that the record is in, with its score. The indexes are derived from the record, and only so."""
     c = conference
     found = {f"platform/{c.platformmoid}": c.createtime}
-    if c.due_ms:
-        # What waits to be restored is everybody's who serves the source platform.
-        pending = c.state is State.PENDING_RESTORE
-        found[f"restore/{c.source}" if pending else f"due/{c.platformmoid}"] = c.due_ms
+    if c.state is State.PENDING_RESTORE:
+        found |= _indexes_of_pending(c)
+    elif c.due_ms:
+        found[f"due/{c.platformmoid}"] = c.due_ms
     if c.ip and c.pid:
         found[f"mcu/{c.platformmoid}/{c.ip}/{c.pid}"] = c.createtime
     if c.roommoid:
         found[f"room/{c.platformmoid}/{c.roommoid}"] = c.createtime
     return found
+
+
+def _indexes_of_pending(c: Conference) -> dict[str, int]:
+    """What waits to be restored is everybody's who serves the source platform. Its next attempt is one thing; what is
+    due of it otherwise (an answer of RMS, its end, the end of the wait for old hardware) must not queue behind that."""
+    if c.legacy or c.attempt is not None:
+        return {pending_index(c.source): c.due_ms}
+    found = {restore_index(c.source): c.due_ms, urgency_index(c.source): urgency(c)}
+    return found | ({pending_index(c.source): c.endtime * 1000} if c.endtime else {})
+
+
+def restore_index(source: str) -> str:
+    """By when the next attempt is due."""
+    return f"restore/{source}"
+
+
+def urgency_index(source: str) -> str:
+    """The same conferences by `urgency`."""
+    return f"urgency/{source}"
+
+
+def ready_index(source: str) -> str:
+    """By `urgency`, those whose attempt is due. A store moves them here from `restore_index`, and back when they are
+    claimed: no record says which of the two it is in, so each commit puts it back."""
+    return f"ready/{source}"
+
+
+def pending_index(source: str) -> str:
+    """Of those that wait to be restored, by what is due of them and is no attempt."""
+    return f"pending/{source}"
 
 
 __all__ = [
@@ -303,7 +340,12 @@ __all__ = [
     "from_fields",
     "indexes",
     "parse_placement",
+    "pending_index",
     "placement_token",
+    "ready_index",
+    "restore_index",
     "to_conf_fields",
     "to_fields",
+    "urgency",
+    "urgency_index",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from twisted.logger import Logger
 
+from css.domain import expiry
 from css.domain.conference import Conference, parse_placement
 from css.domain.creation import hosts_to_try, names_placement
 from css.domain.events import DeadlinePassed, Event, McuAccepted, McuEnded, McuRefused, Placement
@@ -108,6 +109,8 @@ class McuAnswers:
             if c is None or not c.due_ms or now_ms + CLOCK_TOLERANCE_MS < c.due_ms:
                 return None
             now_ms = max(now_ms, c.due_ms)
+            if expiry.is_over(c, now_ms + CLOCK_TOLERANCE_MS):
+                now_ms = max(now_ms, c.endtime * 1000)
             return DeadlinePassed(now_ms=now_ms, placement=await _next_host(bookings, c, now_ms))
 
         bookings.settle(await self._steps.take(store, e164, "overdue", prepare))

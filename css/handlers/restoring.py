@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 import msgspec
 from twisted.logger import Logger
@@ -18,6 +19,8 @@ from css.handlers.tracker import all_of
 from css.ports.ledger import ILedger, Recovery
 from css.ports.store import IConferenceStore, McuSeen, StoreError
 
+T = TypeVar("T")
+
 PAGE = 200
 MakeEvent = Callable[[Conference, int], Event | None]
 """Makes the event from the record and the store's time; None: the conference is not concerned."""
@@ -28,11 +31,6 @@ class Pending(msgspec.Struct):
 
     store: IConferenceStore
     conference: Conference
-
-    @property
-    def urgency(self) -> tuple[int, int, str]:
-        """Sort key: higher priority first, then the one that began earlier."""
-        return (-self.conference.priority, self.conference.begintime, self.conference.e164)
 
 
 class Restoring:
@@ -157,21 +155,29 @@ class Restoring:
         return sum(await all_of(step(e164) for e164 in numbers))
 
     async def load(self, store: IConferenceStore, numbers: list[str]) -> list[Pending]:
-        """What waits to be restored among these numbers, the most urgent first. What is only due otherwise (its end,
-        an answer that did not come) is taken care of here. One that can't be read keeps no other one waiting."""
-        looked = await all_of(self._look(store, e164) for e164 in numbers)
-        return sorted((each for each in looked if each is not None), key=lambda pending: pending.urgency)
+        """What waits to be restored among these numbers, in their order. What is only due otherwise (its end, an
+        answer that did not come) is taken care of here. One that can't be read keeps no other one waiting."""
+        looked = await all_of(self._kept_apart(e164, self._look(store, e164)) for e164 in numbers)
+        return [each for each in looked if each is not None]
+
+    async def settle(self, store: IConferenceStore, numbers: list[str]) -> None:
+        """Take care of what is due of these numbers and is no attempt. Never fails, as `load`."""
+        await all_of(self._kept_apart(e164, self._overdue(store, e164)) for e164 in numbers)
 
     async def _look(self, store: IConferenceStore, e164: str) -> Pending | None:
+        loaded = await store.load(e164)
+        if not loaded.record:
+            return None
+        c = from_fields(e164, loaded.record, loaded.conf)
+        is_over = expiry.is_over(c, max(c.due_ms, self._clocks.now_ms(store.platform)))
+        if c.situation is Situation.PENDING_RESTORE and not c.legacy and not is_over:
+            return Pending(store, c)
+        await self._overdue(store, e164)
+        return None
+
+    async def _kept_apart(self, e164: str, work: Awaitable[T]) -> T | None:
         try:
-            loaded = await store.load(e164)
-            if not loaded.record:
-                return None
-            c = from_fields(e164, loaded.record, loaded.conf)
-            is_over = expiry.is_over(c, max(c.due_ms, self._clocks.now_ms(store.platform)))
-            if c.situation is Situation.PENDING_RESTORE and not c.legacy and not is_over:
-                return Pending(store, c)
-            await self._overdue(store, e164)
+            return await work
         except StoreError as error:
             self.log.info("{e164}: due, but its step waits: {error}", e164=e164, error=str(error))
         except Exception:

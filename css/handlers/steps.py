@@ -16,6 +16,8 @@ from css.domain.conference import (
     State,
     from_fields,
     indexes,
+    ready_index,
+    restore_index,
     to_conf_fields,
     to_fields,
 )
@@ -286,7 +288,7 @@ def _commit_of(e164: str, known: Known, decision: Decision, fields: Fields, now_
         assert before is not None  # only what exists can end
         return _ending(e164, before, expected, decision, now_ms)
     after = decision.record
-    old_indexes, new_indexes = (indexes(before) if before else {}), indexes(after)
+    old_indexes, new_indexes = (_known_indexes(before) if before else {}), indexes(after)
     return Commit(
         e164=e164,
         expected=expected,
@@ -296,6 +298,14 @@ def _commit_of(e164: str, known: Known, decision: Decision, fields: Fields, now_
         index_add={name: score for name, score in new_indexes.items() if old_indexes.get(name) != score},
         index_drop=tuple(name for name in old_indexes if name not in new_indexes),
     )
+
+
+def _known_indexes(c: Conference) -> dict[str, int | None]:
+    """Every index that a record may be in; None: whether it is, and with which score, only the store knows."""
+    found: dict[str, int | None] = {**indexes(c)}
+    if restore_index(c.source) in found:
+        found |= {restore_index(c.source): None, ready_index(c.source): None}
+    return found
 
 
 def _conf_changed(before: Conference | None, after: Conference) -> bool:
@@ -309,7 +319,7 @@ def _ending(e164: str, before: Conference, expected: tuple[str, int] | None, dec
         e164=e164,
         expected=expected,
         delete_record=True,
-        index_drop=tuple(indexes(before)),
+        index_drop=tuple(_known_indexes(before)),
         unreserve=tuple((licence_set(moid, before), before.licence_member) for moid in before.licensed_under),
         tombstone=Tombstone(tombstone, TOMBSTONE_SECONDS),
     )

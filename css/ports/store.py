@@ -167,8 +167,18 @@ class IConferenceStore(Interface):
         Each is claimed: its score becomes now + `lease_ms`, so that no other instance takes it meanwhile.
         """
 
-    async def put_back(index: str, members: Sequence[tuple[str, int]]) -> None:
-        """Give claimed numbers the score back that they had. One that has left the index meanwhile stays out of it."""
+    async def ready_restores(limit: int) -> tuple[int, bool]:
+        """Numbers in the index `restore/<platform>` whose score is at or below the store's now, at most `limit`, move
+        to `ready/<platform>`, scored as in `urgency/<platform>`. Costs in proportion to what moves.
+
+        @return: how many are in `ready/` now; whether more are due to be moved.
+        """
+
+    async def claim_restores(lease_ms: int, limit: int) -> list[str]:
+        """The first numbers in `ready/<platform>`, at most `limit`: the most urgent of those that are ready.
+
+        Each is claimed: it moves back to `restore/<platform>`, scored now + `lease_ms`.
+        """
 
     async def differing(ip: str, pid: str, entries: Sequence[tuple[str, str]]) -> list[str]:
         """Of (e164, epoch) entries, epoch as text or empty: the numbers whose record is not `ongoing` on this process

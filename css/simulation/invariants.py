@@ -63,7 +63,7 @@ class IndexesEqualRecords(Invariant):
             return
         e164 = c.commit.e164
         names = self._names.setdefault(c.moid, {})
-        names.update(dict.fromkeys(c.commit.index_add))
+        names.update(dict.fromkeys((*c.commit.index_add, *c.commit.index_drop)))
         record = c.keys.hash(record_key(e164))
         wanted = indexes(from_fields(e164, record, c.keys.hash(conf_key(e164)))) if record else {}
         scores = {name: c.keys.sorted_set(index_key(name)).scores for name in names}

@@ -29,8 +29,10 @@ Work = Callable[[], Coroutine[Any, Any, Any]]
 Observer = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
 """Called with a command's name, its arguments and what executes it; returns its answer."""
 
-POLLS = frozenset({"claim_due", "outbox_lanes", "take_outbox", "claim_bookings"})
+POLLS = frozenset({"claim_due", "ready_restores", "outbox_lanes", "take_outbox", "claim_bookings"})
 """Commands that change nothing if they find nothing: an empty answer then needs no journey, which skips idle time."""
+NOTHING_READY = (0, False)
+"""How `ready_restores` says so."""
 
 
 class Server:
@@ -114,7 +116,7 @@ class ServerLink:
             raise self.server.error(f"{self.server.name}: not connected")
         if is_poll and self.is_quick:
             found = execute()
-            if not found:
+            if not found or found == NOTHING_READY:
                 return found
             return await self._travel(partial(_given, found))
         return await self._travel(execute)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
+from css.domain.conference import pending_index
 from css.domain.platforms import Platforms
 from css.handlers.restoring import Pending, Restoring
 from css.ports.store import IConferenceStore, IPlatformState, StoreError
@@ -55,17 +56,33 @@ class RestoreTimer:
             raise failed
 
     async def _tick_store(self, store: IConferenceStore) -> None:
-        index = f"restore/{store.platform}"
+        await self._overdue(store)
         while True:
-            numbers = await store.claim_due(index, LEASE_MS, PAGE)
-            waiting = await self._restoring.load(store, numbers)
-            places = await self._draw(len(waiting))
-            begun = [Deferred.fromCoroutine(self._begin(each)) for each in waiting[:places]]
-            await DeferredList(begun, consumeErrors=True)
-            # Without a place in the rate they are due again at once, in their old order.
-            await store.put_back(index, [(late.conference.e164, late.conference.due_ms) for late in waiting[places:]])
-            if len(numbers) < PAGE or places < len(waiting):
+            ready, more = await store.ready_restores(PAGE)
+            while more:
+                ready, more = await store.ready_restores(PAGE)
+            places = await self._draw(min(ready, PAGE))
+            await self._begin_first(store, places)
+            if places < PAGE:
                 return
+
+    async def _overdue(self, store: IConferenceStore) -> None:
+        """What is due of those that wait and is no attempt: it needs no place in the rate."""
+        while True:
+            numbers = await store.claim_due(pending_index(store.platform), LEASE_MS, PAGE)
+            await self._restoring.settle(store, numbers)
+            if len(numbers) < PAGE:
+                return
+
+    async def _begin_first(self, store: IConferenceStore, places: int) -> None:
+        """Begin so many restores, the most urgent first. Places that are left when other instances were faster
+        are forgone."""
+        while places:
+            numbers = await store.claim_restores(LEASE_MS, places)
+            waiting = await self._restoring.load(store, numbers)
+            begun = [Deferred.fromCoroutine(self._begin(each)) for each in waiting]
+            await DeferredList(begun, consumeErrors=True)
+            places = places - len(waiting) if numbers else 0
 
     async def _draw(self, want: int) -> int:
         if not want or not self._rate_per_second:

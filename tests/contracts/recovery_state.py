@@ -153,7 +153,7 @@ class RateContract(StoreFixture):
 
 
 class SyncStoreContract(StoreFixture):
-    """What a list is compared with, and claims that are given back."""
+    """What a list is compared with."""
 
     async def running(self: Any, e164: str, **fields: str) -> None:
         """A record that runs on process `a`."""
@@ -172,19 +172,64 @@ class SyncStoreContract(StoreFixture):
         self.assertEqual(await self.store.differing(IP, "a", [("1", ""), ("6", ""), ("7", "")]), ["7"])
         self.assertEqual(await self.store.differing(IP, "a", []), [])
 
-    async def test_put_back_what_is_still_there(self: Any) -> None:
-        for e164, due in (("1", 5), ("2", 6), ("3", 7)):
-            await self.store.commit(Commit(e164=e164, touch_record=False, index_add={"due": due}))
-        self.assertEqual(await self.store.claim_due("due", LEASE, 9), ["1", "2", "3"])
-        await self.store.commit(Commit(e164="2", touch_record=False, index_drop=("due",)))
-        await self.other.put_back("due", [("1", 5), ("2", 6)])
-        await self.other.put_back("due", [])
-        self.assertEqual(await self.store.claim_due("due", LEASE, 9), ["1"])
-        self.assertEqual(await self.store.index_size("due"), 2)
-        await self.store.put_back("none", [("1", 5)])
-        self.assertEqual(await self.store.index_size("none"), 0)
-        await self.store.commit(beside(index_drop=("due",)))
+
+class RestoreQueueContract(StoreFixture):
+    """The queue of those that wait to be restored."""
+
+    async def waiting(self: Any, e164: str, due: int, urgency: int) -> None:
+        """One that waits; `due` in milliseconds from now."""
+        index_add = {"restore/A": await self.store.now_ms() + due, "urgency/A": urgency}
+        await self.store.commit(Commit(e164=e164, touch_record=False, index_add=index_add))
+
+    async def test_the_most_urgent_of_those_that_are_due(self: Any) -> None:
+        for e164, due, urgency in (("1", -9, 7), ("2", -8, 5), ("3", -7, 6), ("4", 60_000, 1), ("02", -6, 6)):
+            await self.waiting(e164, due, urgency)
+        self.assertEqual(await self.store.claim_restores(LEASE, 9), [])
+        self.assertEqual(await self.store.ready_restores(9), (4, False))
+        self.assertEqual(await self.other.claim_restores(LEASE, 3), ["2", "02", "3"])
+        self.assertEqual(await self.other.ready_restores(9), (1, False))
+        self.assertEqual(await self.store.claim_restores(LEASE, 3), ["1"])
+        self.assertEqual(await self.store.claim_restores(LEASE, 3), [])
+        self.assertEqual([await self.store.index_size(f"{name}/A") for name in ("restore", "ready")], [5, 0])
+
+    async def test_in_parts(self: Any) -> None:
+        for n in range(5):
+            await self.waiting(str(n), n - 9, 9 - n)
+        found = [await self.store.ready_restores(2) for _ in range(4)]
+        self.assertEqual(found, [(2, True), (4, True), (5, False), (5, False)])
+        self.assertEqual(await self.store.claim_restores(LEASE, 9), ["4", "3", "2", "1", "0"])
+
+    async def test_of_the_stores_own_platform_only(self: Any) -> None:
+        await self.store.commit(beside(index_add={"restore/B": 1, "urgency/B": 1}))
+        self.assertEqual(await self.store.ready_restores(9), (0, False))
+
+    async def test_claimed_until_the_lease_is_over(self: Any) -> None:
+        for n in range(12):
+            await self.waiting(str(n), -1, n)
+        await self.store.ready_restores(99)
+        claims = await together(*([self.store, self.other][n % 2].claim_restores(100, 3) for n in range(5)))
+        self.assertEqual(sorted(int(e164) for claim in claims for e164 in claim), list(range(12)))
+        self.assertEqual(await self.store.ready_restores(99), (0, False))
+        await self.wait_ms(150)
+        self.assertEqual(await self.store.ready_restores(99), (12, False))
+
+    async def test_one_that_left_meanwhile_stays_away(self: Any) -> None:
+        await self.waiting("1", -1, 5)
+        await self.store.ready_restores(9)
+        dropped = ("restore/A", "urgency/A", "ready/A")
+        await self.store.commit(Commit(e164="1", touch_record=False, index_drop=dropped))
+        self.assertEqual(await self.store.claim_restores(LEASE, 9), [])
+        self.assertEqual(await self.dump(), {})
+
+    async def test_without_a_known_urgency_it_goes_first(self: Any) -> None:
+        await self.waiting("1", -1, 0)
+        await self.store.commit(Commit(e164="2", touch_record=False, index_add={"restore/A": 1}))
+        await self.store.commit(Commit(e164="1", touch_record=False, index_add={"urgency/A": 1}))
+        await self.store.ready_restores(9)
+        self.assertEqual(await self.store.claim_restores(LEASE, 9), ["2", "1"])
 
 
-class RecoveryStateContract(ProcessContract, ListContract, LoadContract, RateContract, SyncStoreContract):
+class RecoveryStateContract(
+    ProcessContract, ListContract, LoadContract, RateContract, SyncStoreContract, RestoreQueueContract
+):
     """All of it."""

@@ -168,6 +168,33 @@ class Indexes(SynchronousTestCase):
         self.assertFalse({"due/pA", "due/pB"} & records.indexes(waiting).keys())
         self.assertIn("platform/pB", records.indexes(waiting))
 
+    def test_what_waits_for_a_restore(self) -> None:
+        """Its next attempt, how urgent it is, and its end are found each for itself."""
+        waiting = samples.pending_restore(due_ms=5, endtime=7)
+        found = records.indexes(waiting)
+        self.assertEqual(
+            [found[f"{name}/pA"] for name in ("restore", "urgency", "pending")], [5, records.urgency(waiting), 7000]
+        )
+        self.assertNotIn("pending/pA", records.indexes(samples.pending_restore(due_ms=5, endtime=0)))
+
+    def test_what_waits_for_something_else(self) -> None:
+        """Old hardware, or an answer of RMS: nothing to be restored."""
+        asking = records.Attempt(deadline_ms=9)
+        for waiting in (
+            samples.pending_restore(due_ms=5, legacy=True),
+            samples.pending_restore(due_ms=5, attempt=asking),
+        ):
+            found = records.indexes(waiting)
+            self.assertEqual(found["pending/pA"], 5)
+            self.assertFalse({"restore/pA", "urgency/pA"} & found.keys())
+
+    def test_urgency(self) -> None:
+        """Higher priority first, then the one that began earlier."""
+        ordered = [(9, 5), (9, 6), (8, 1), (8, 2**35), (0, 0)]
+        found = [records.urgency(samples.pending_restore(priority=p, begintime=t)) for p, t in ordered]
+        self.assertEqual(found, sorted(found))
+        self.assertLess(found[-1], 2**53)
+
 
 class Derived(SynchronousTestCase):
     """What is computed from a record."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from css.ports.store import McuSeen
+from css.handlers import addresses as to
+from css.ports.store import Commit, McuSeen
+from css.timers import restore
 from tests.handlers.site import RMS, Instance, SiteCase, done
 
 
@@ -38,14 +40,13 @@ class Pace(RestoreCase):
         self.assertEqual(counts, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13])
         self.assertEqual(len(set(self.begun())), 13)
 
-    def test_without_a_place_due_again_at_once(self) -> None:
+    def test_without_a_place_ready_at_once(self) -> None:
         """Nobody has to wait for a lease to run out."""
         self.waiting("1", "2", "3")
         timer = self.css.restore_timer(2.0)
         self.css.run(timer.tick())
-        due = self.site.store.dump()["css/index/restore/pA"]
-        now = round(self.site.clock.seconds() * 1000)
-        self.assertEqual(len([score for score in due.values() if score <= now]), 2)
+        self.assertEqual(len(self.site.store.dump()["css/index/ready/pA"]), 2)
+        self.assertNotIn("css/index/restore/pA", self.site.store.dump())
 
     def test_unlimited(self) -> None:
         """More than a page."""
@@ -63,21 +64,23 @@ class Pace(RestoreCase):
             self.site.clock.advance(0.25)
         self.assertEqual((len(self.begun()), len(set(self.begun()))), (5, 5))
 
-    def test_one_that_ended_while_it_was_claimed_leaves_nothing(self) -> None:
-        """It is not put back into the index."""
+    def test_one_that_ends_while_it_is_ready_leaves_nothing(self) -> None:
+        """Wherever in the queue it was."""
         self.waiting("1", "2")
-        timer = self.css.restore_timer(2.0)
-        real = self.site.store.put_back
+        self.css.run(self.css.restore_timer(2.0).tick())
+        self.assertIn("css/index/ready/pA", self.site.store.dump())
+        for e164 in ("1", "2"):
+            self.css.take({"type": "CM_MAU_RELEASECONF_REQ", "confE164": e164, "mtreqid": "m"}, message_id=e164)
+        left = [key for key in self.site.store.dump() if key.startswith("css/index/")]
+        self.assertEqual(left, [])
 
-        async def put_back(index: str, members: list[tuple[str, int]]) -> None:
-            for e164, _ in members:
-                self.css.take({"type": "CM_MAU_RELEASECONF_REQ", "confE164": e164, "mtreqid": "m"}, message_id=e164)
-            await real(index, members)
-
-        self.patch(self.site.store, "put_back", put_back)
-        self.css.run(timer.tick())
-        left = [number for number in ("1", "2") if self.state_of(number)]
-        self.assertEqual(list(self.site.store.dump()["css/index/restore/pA"]), left)
+    def test_a_place_that_one_claimed_did_not_need_is_taken_by_another(self) -> None:
+        """A place in the rate is used for a restore."""
+        self.waiting("1", "2", "3")
+        nobody = Commit(e164="7", touch_record=False, index_add={"restore/pA": 1, "urgency/pA": 1})
+        self.css.run(self.site.store.commit(nobody))
+        self.css.run(self.css.restore_timer(2.0).tick())
+        self.assertEqual(self.begun(), ["1"])
 
 
 class Order(RestoreCase):
@@ -94,6 +97,33 @@ class Order(RestoreCase):
             self.css.run(timer.tick())
             self.site.clock.advance(0.5)
         self.assertEqual(self.begun(), ["2", "5", "1", "3", "4"])
+
+    def test_across_pages(self) -> None:
+        """Of all that are due, not only of those that one claim takes."""
+        self.patch(restore, "PAGE", 3)
+        for n in range(20):
+            self.accept(self.give(self.ask(e164=str(n), priority=n % 10), "10.0.0.1"))
+            self.site.clock.advance(1)
+        self.waiting()
+        first, second = self.css.restore_timer(8.0), Instance(self.site, 2, 8).restore_timer(8.0)
+        for _ in range(9):
+            for timer in (first, second):
+                self.css.run(timer.tick())
+            self.site.clock.advance(0.25)
+        self.assertEqual(self.begun(), [str(n) for n in sorted(range(20), key=lambda n: (-(n % 10), n))])
+
+    def test_one_that_failed_is_urgent_again_when_it_is_due(self) -> None:
+        """Not before, and then before those that are less urgent."""
+        for e164, priority in (("1", 9), ("2", 0), ("3", 0)):
+            self.accept(self.give(self.ask(e164=e164, priority=priority), "10.0.0.1"))
+        self.waiting()
+        self.css.run(self.css.restore_timer(2.0).tick())
+        nack = {"type": "GET_RES_NACK", "errcode": "NONE"}
+        self.css.take(nack, to.RMS_REPLY_QUEUE, correlation_id=self.site.letters(RMS)[-1].correlation_id)
+        for seconds in (0.5, 5.0):
+            self.site.clock.advance(seconds)
+            self.css.run(self.css.restore_timer(2.0).tick())
+        self.assertEqual(self.begun(), ["1", "2", "1"])
 
 
 class Away(RestoreCase):

@@ -40,16 +40,27 @@ class SortedSet:
 
         @return: those members, lowest first.
         """
-        claimed: dict[str, None] = {}
-        while self._heap and len(claimed) < limit and self._heap[0][0] <= up_to:
+        claimed = self.take(up_to, limit)
+        for member in claimed:
+            self.add(member, new_score)
+        return claimed
+
+    def take(self, up_to: float, limit: int) -> list[str]:
+        """Remove the first `limit` members scored `up_to` or less. @return: those members, lowest first."""
+        taken: list[str] = []
+        while self._heap and len(taken) < limit and self._heap[0][0] <= up_to:
             score, member = heapq.heappop(self._heap)
             # Members that were rescored or dropped leave their old pair in the heap; a pair may be there twice.
-            if self.scores.get(member) == score and member not in claimed:
-                claimed[member] = None
-        for member in claimed:
-            self.scores.pop(member)
-            self.add(member, new_score)
-        return list(claimed)
+            if self.scores.get(member) == score:
+                del self.scores[member]
+                taken.append(member)
+        return taken
+
+    def has_any(self, up_to: int) -> bool:
+        """@return: whether a member is scored `up_to` or less."""
+        while self._heap and self.scores.get(self._heap[0][1]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return bool(self._heap) and self._heap[0][0] <= up_to
 
 
 class Keyspace:
@@ -128,6 +139,12 @@ class Keyspace:
 
     def add_member(self, key: str, member: str) -> None:
         self._made(key, set).add(member)
+
+    def take_scored(self, key: str, up_to: float, limit: int) -> list[str]:
+        """See `SortedSet.take`."""
+        taken = self.sorted_set(key).take(up_to, limit)
+        self._tidy(key)
+        return taken
 
     def drop_member(self, key: str, member: str) -> None:
         self.members(key).discard(member)

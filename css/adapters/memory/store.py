@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,14 +54,25 @@ class MemoryStore:
 
         return await self.server.run(claim)
 
-    async def put_back(self, index: str, members: Sequence[tuple[str, int]]) -> None:
-        def put() -> None:
-            known = self._keys.sorted_set(index_key(index)).scores
-            for e164, score in members:
-                if e164 in known:
-                    self._keys.score(index_key(index), e164, score)
+    async def ready_restores(self, limit: int) -> tuple[int, bool]:
+        def move() -> tuple[int, bool]:
+            waiting, ready = index_key(f"restore/{self.platform}"), index_key(f"ready/{self.platform}")
+            urgencies = self._keys.sorted_set(index_key(f"urgency/{self.platform}")).scores
+            now = self._keys.now_ms()
+            for e164 in self._keys.take_scored(waiting, now, limit):
+                self._keys.score(ready, e164, urgencies.get(e164, 0))
+            return len(self._keys.sorted_set(ready)), self._keys.sorted_set(waiting).has_any(now)
 
-        await self.server.run(put)
+        return await self.server.run(move)
+
+    async def claim_restores(self, lease_ms: int, limit: int) -> list[str]:
+        def claim() -> list[str]:
+            claimed = self._keys.take_scored(index_key(f"ready/{self.platform}"), math.inf, limit)
+            for e164 in claimed:
+                self._keys.score(index_key(f"restore/{self.platform}"), e164, self._keys.now_ms() + lease_ms)
+            return claimed
+
+        return await self.server.run(claim)
 
     async def differing(self, ip: str, pid: str, entries: Sequence[tuple[str, str]]) -> list[str]:
         def is_same(e164: str, epoch: str) -> bool:

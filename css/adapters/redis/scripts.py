@@ -30,6 +30,8 @@ class Script:
 LOAD = Script("load", "loaded")
 COMMIT = Script("commit", "loaded", "now", "outbox")
 CLAIM_DUE = Script("claim_due", "now")
+READY_RESTORES = Script("ready_restores", "now")
+CLAIM_RESTORES = Script("claim_restores", "now")
 TAKE_OUTBOX = Script("take_outbox", "now")
 CLEAR_OUTBOX = Script("clear_outbox", "now", "outbox")
 WRITE_HASHES = Script("write_hashes", "now", "outbox")

@@ -58,10 +58,13 @@ class RedisStore:
         reply = await self.link.run(scripts.CLAIM_DUE, (f"css/index/{index}", lease_ms, limit))
         return [text(member) for member in reply]
 
-    async def put_back(self, index: str, members: Sequence[tuple[str, int]]) -> None:
-        if members:
-            words = [word for e164, score in members for word in (score, e164)]
-            await self.link.command("ZADD", f"css/index/{index}", "XX", *words)
+    async def ready_restores(self, limit: int) -> tuple[int, bool]:
+        ready, more = await self.link.run(scripts.READY_RESTORES, (self.platform, limit))
+        return ready, bool(more)
+
+    async def claim_restores(self, lease_ms: int, limit: int) -> list[str]:
+        reply = await self.link.run(scripts.CLAIM_RESTORES, (self.platform, lease_ms, limit))
+        return [text(member) for member in reply]
 
     async def differing(self, ip: str, pid: str, entries: Sequence[tuple[str, str]]) -> list[str]:
         reply = await self.link.run(scripts.DIFFERING, (ip, pid, list(chain.from_iterable(entries))))

@@ -200,9 +200,10 @@ class SideBySide(RuleBasedStateMachine):
     def differing(self, ip: str, entries: list[tuple[str, str]]) -> None:
         self._both(lambda store: store.differing(ip, "1", entries))
 
-    @rule(index=NAMES, members=st.lists(st.tuples(NUMBERS, st.integers(0, 9)), max_size=3))
-    def put_back(self, index: str, members: list[tuple[str, int]]) -> None:
-        self._both(lambda store: store.put_back(index, members))
+    @rule(limit=st.integers(1, 3), lease=st.sampled_from([0, LEASE]))
+    def restores(self, limit: int, lease: int) -> None:
+        self._both(lambda store: store.ready_restores(limit))
+        self._both(lambda store: store.claim_restores(lease, limit))
 
     @rule(host=HOST, drained=st.booleans())
     def drain(self, host: str, drained: bool) -> None:
