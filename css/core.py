@@ -92,7 +92,7 @@ class Core:
         composer = Composer(own, world.platforms)
         self.steps = Steps(_rules(settings), self.clocks, composer, self.outbox, tally, world.probe)
         self.steps.on_failure = self.placing.penalise
-        self.lookup = Lookup(own, world.stores, tally)
+        self.lookup = Lookup(own, world.platforms, world.stores, tally)
         self.answers = Answers(self.clocks, self.outbox, self.post, tally, world.probe)
 
     def _make_carriers(self) -> None:

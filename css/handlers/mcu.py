@@ -66,7 +66,9 @@ class McuAnswers:
 
     async def accepted(self, ack: McuCreateAck | RestoreAck, delivery: Delivery) -> None:
         """An MCU process has started a conference."""
-        store = await self._store_of(ack.confE164, delivery)
+        store = await self._store_of(ack.confE164, ack.epoch, delivery)
+        if store is None:
+            return
 
         async def prepare(c: Conference | None, now_ms: int) -> Event:
             return McuAccepted(now_ms=now_ms, ip=ack.ip, pid=ack.pid, epoch=ack.epoch, time=ack.time)
@@ -75,7 +77,9 @@ class McuAnswers:
 
     async def refused(self, nack: McuCreateNack | RestoreNack, delivery: Delivery) -> None:
         """A host has refused a conference: the next one is booked and asked."""
-        store = await self._store_of(nack.confE164, delivery)
+        store = await self._store_of(nack.confE164, nack.epoch, delivery)
+        if store is None:
+            return
         await self._refused(store, nack.confE164, nack.ip, nack.epoch, silent=False)
 
     def silent_at_once(self, token: str) -> None:
@@ -117,7 +121,9 @@ class McuAnswers:
 
     async def ended(self, notice: McuReleaseNotice, delivery: Delivery) -> None:
         """A placement is over on its MCU."""
-        store = await self._store_of(notice.confE164, delivery)
+        store = await self._store_of(notice.confE164, notice.epoch, delivery)
+        if store is None:
+            return
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
             if c is None:
@@ -133,16 +139,24 @@ class McuAnswers:
         """The link layer has lost a process (seed 9.4): nothing new is placed there."""
         await self._liveness.disconnected(notice.ip, notice.pid)
 
-    async def _store_of(self, e164: str, delivery: Delivery) -> IConferenceStore:
-        """The store that has the conference: told by the correlation id, else found by the number."""
+    async def _store_of(self, e164: str, epoch: int | None, delivery: Delivery) -> IConferenceStore | None:
+        """The store that has the conference: told by the correlation id, else found by the number.
+
+        None: no store that answered has a record or a tombstone of it, and that of another platform can't be asked. The
+        message is dropped: given back it would fill the queue for as long as that store is away, and the MCU's next
+        lists say the same once it is back. Fails with `StoreError` while the own store is away.
+        """
         placement = parse_placement(delivery.correlation_id)
         if placement is not None and placement[1] == e164 and placement[0] in self._stores:
             return self._stores[placement[0]]
         found = await self._lookup.find(e164)
         if found.store is not None:
             return found.store
-        if not found.all_answered:
-            raise StoreError(f"{e164}: no record found, and not every store answered")
+        if self._own in found.silent:
+            raise StoreError(f"{e164}: no record found, and the own store did not answer")
+        if found.silent and not found.covers(epoch):
+            self._tally.count("mcu_answers_left_to_lists")
+            return None
         return self._stores[self._own]
 
 

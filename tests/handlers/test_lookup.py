@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from css.handlers.lookup import Found
-from css.ports.store import Commit
-from tests.handlers.site import SiteCase
+from css.ports.store import Commit, Tombstone
+from tests.handlers.site import CM_REPLIES, SiteCase, release
 
 
 class Find(SiteCase):
@@ -30,6 +30,26 @@ class Find(SiteCase):
             silent.fail()
             self.assertEqual((self.find().store, self.find().all_answered), (None, False))
             silent.recover()
+
+    def test_a_platform_without_a_store(self) -> None:
+        """What it holds can't be asked: nothing is certain."""
+        del self.site.stores["pB"]
+        self.assertEqual((self.find().store, self.find().all_answered, self.find().silent), (None, False, ("pB",)))
+        self.css.take(release("1"), message_id="r", reply_to=CM_REPLIES)
+        self.assertEqual(self.errcodes(), ["UNREACHABLE_PLATFORM"])
+
+    def test_tombstones(self) -> None:
+        """The highest epoch that has ended covers all up to it, whichever store tells it."""
+        self.assertFalse(self.find().covers(1))
+        for store, epoch in ((self.site.other, 9), (self.site.store, 10)):
+            self.put(store, epoch)
+            tombstone = Tombstone({"epoch": str(epoch), "reason": "released", "time": "1"}, 60)
+            commit = Commit(e164="1", expected=(str(epoch), 1), delete_record=True, tombstone=tombstone)
+            self.css.run(store.commit(commit))
+        found = self.find()
+        self.assertEqual([found.covers(epoch) for epoch in (9, 10, 11, None)], [True, True, False, False])
+        self.site.store.fail()
+        self.assertEqual((self.find().ended_epoch, self.find().silent), (9, ("pA",)))
 
     def test_in_either(self) -> None:
         """The record tells its store; a silent other one makes it uncertain only whether there is a second."""

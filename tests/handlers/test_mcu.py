@@ -46,9 +46,44 @@ class Answers(SiteCase):
         self.accept(request)
         self.assertEqual(self.commands("10.0.0.1"), [5])
 
-    def test_of_nobody_and_a_store_is_silent(self) -> None:
-        """It may be that store's: tried again later, not released."""
+    def test_of_nobody_and_another_store_is_silent(self) -> None:
+        """It may be that store's: neither released nor given back for ever. The list of the MCU settles it."""
         self.site.other.fail()
+        request = {"confE164": "404", "ip": "10.0.0.1", "epoch": 5}
+        ack = {"type": "MCU_MAU_CREATECONF_ACK", "pid": "11"} | request
+        self.css.take(ack, to.MCU_QUEUE)
+        self.ended(request)
+        self.assertEqual((self.commands("10.0.0.1"), self.css.tally["mcu_answers_left_to_lists"]), ([], 2))
+
+    def test_of_nobody_and_another_platform_has_no_store(self) -> None:
+        """Where its Redis is has not been told: the same."""
+        del self.site.stores["pB"]
+        ack = {"type": "MCU_MAU_CREATECONF_ACK", "confE164": "404", "ip": "10.0.0.1", "pid": "11", "epoch": 5}
+        self.css.take(ack, to.MCU_QUEUE)
+        self.assertEqual((self.commands("10.0.0.1"), self.css.tally["mcu_answers_left_to_lists"]), ([], 1))
+
+    def test_of_what_ended_and_another_store_is_silent(self) -> None:
+        """The tombstone says that it is over: an ACK is answered with a release, an end notice is nothing."""
+        request = self.run_one()
+        self.css.take(release(), message_id="r")
+        ended = [request["epoch"]]
+        self.assertEqual(self.commands(request["ip"]), ended)
+        self.site.other.fail()
+        self.ended(request)
+        self.css.take(
+            {"type": "MCU_MAU_CREATECONF_ACK", "pid": "11"} | {k: request[k] for k in ("confE164", "ip", "epoch")},
+            to.MCU_QUEUE,
+        )
+        self.assertEqual(self.commands(request["ip"]), ended * 2)
+        self.assertEqual(self.css.tally["mcu_answers_left_to_lists"], 0)
+        newer = {"confE164": request["confE164"], "ip": request["ip"], "epoch": request["epoch"] + 1}
+        self.css.take({"type": "MCU_MAU_CREATECONF_ACK", "pid": "11"} | newer, to.MCU_QUEUE)
+        self.assertEqual(self.commands(request["ip"]), ended * 2)
+        self.assertEqual(self.css.tally["mcu_answers_left_to_lists"], 1)
+
+    def test_of_nobody_and_the_own_store_is_silent(self) -> None:
+        """Nothing goes on without it: tried again later, not released."""
+        self.site.store.fail()
         ack = {"type": "MCU_MAU_CREATECONF_ACK", "confE164": "404", "ip": "10.0.0.1", "pid": "11"}
         self.failureResultOf(self.css.begin(ack, to.MCU_QUEUE), TryLater)
         self.assertEqual(self.commands("10.0.0.1"), [])
