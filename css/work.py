@@ -13,6 +13,7 @@ from css.config import Settings
 from css.core import Core, World, milliseconds
 from css.handlers import addresses as to
 from css.handlers.create import Creating
+from css.handlers.delay import Delaying
 from css.handlers.dispatch import Dispatcher, Routes, merge
 from css.handlers.licences import Licences
 from css.handlers.mcu import McuAnswers
@@ -77,6 +78,7 @@ class Work:
         routes = merge(
             self._make_creating().routes,
             Releasing(core.own, world.platforms, world.stores, core.lookup, core.steps, core.answers).routes,
+            Delaying(core.own, world.platforms, world.stores, core.lookup, core.steps, core.answers).routes,
             self._mcus.routes,
             self._make_syncing().routes,
             self.licences.routes,

@@ -63,6 +63,8 @@ class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Hosts not tried yet; None: RMS has not answered."""
     vrs: str = ""
     xmpu: bool = False
+    delayed: bool = False
+    """The end has moved since the host was asked to restore: its process is told once it is known."""
 
 
 class Missed(msgspec.Struct, frozen=True, array_like=True, gc=False):

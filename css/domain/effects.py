@@ -75,6 +75,29 @@ class AnswerReleased(Effect, frozen=True):
     requester: Requester
 
 
+class AnswerDelayed(Effect, frozen=True):
+    """ACK to whoever wanted the end moved: a CM, or an MCU process (`to_mcu`)."""
+
+    requester: Requester
+    to_mcu: bool
+
+
+class AnswerNotDelayed(Effect, frozen=True):
+    """NACK to whoever wanted the end moved: a CM, or an MCU process (`to_mcu`)."""
+
+    requester: Requester
+    to_mcu: bool
+    errcode: ErrCode
+
+
+class TellDelayed(Effect, frozen=True):
+    """Notify the CM of the source platform that the end has moved (seed 5.3)."""
+
+
+class TellMcuDelayed(Effect, frozen=True):
+    """Tell the MCU process that runs the conference, on whatever platform, that the end has moved (seed 5.3)."""
+
+
 class TellReleased(Effect, frozen=True):
     """Notify the CM of the source platform that the conference is over."""
 
@@ -93,6 +116,10 @@ class WarnOfEnd(Effect, frozen=True):
 
 class ReportRunning(Effect, frozen=True):
     """Tell the locator that the conference can be reached here (seed 7)."""
+
+
+class ReportRenamed(Effect, frozen=True):
+    """Tell the locator what the conference that can be reached here is called now (seed 7)."""
 
 
 class ReportGone(Effect, frozen=True):

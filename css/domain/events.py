@@ -150,6 +150,31 @@ class McuEnded(Event, frozen=True, kw_only=True):
     epoch: int | None
 
 
+class McuProcess(msgspec.Struct, frozen=True, gc=False):
+    """The MCU process that says something. `platform`: moid of its platform: this one."""
+
+    platform: str
+    ip: str
+    pid: str
+
+
+class DelayAsked(Event, frozen=True, kw_only=True):
+    """A CM, or the MCU process that runs it, wants its end moved by `minutes`, at least 1 (seed 5.3)."""
+
+    requester: Requester
+    minutes: int
+    mcu: McuProcess | None = None
+    """None: a CM asks."""
+
+
+class StateChanged(Event, frozen=True, kw_only=True):
+    """The MCU process that runs it says what it is called now, and its password (seed 5.1, 5.2); None: as before."""
+
+    mcu: McuProcess
+    confname: str | None
+    password: str | None
+
+
 class Rules(msgspec.Struct, frozen=True):
     """The settings that decisions depend on."""
 

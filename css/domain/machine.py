@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from css.domain import creation, ending, expiry, recovery, sync
+from css.domain import changing, creation, ending, expiry, recovery, sync
 from css.domain.conference import Conference, Situation
 from css.domain.decision import Decision, ignore
 from css.domain.effects import ReleaseOnMcu
 from css.domain.events import (
     Absent,
     DeadlinePassed,
+    DelayAsked,
     Event,
     Listed,
     McuAccepted,
@@ -27,6 +28,7 @@ from css.domain.events import (
     ResourcesRefused,
     RestoreBegins,
     Rules,
+    StateChanged,
     Voided,
 )
 from css.domain.ledger import with_notes
@@ -51,6 +53,8 @@ _ASKING_RMS: dict[type[Event], Rule] = {
     DeadlinePassed: creation.rms_is_silent,
     ReleaseAsked: ending.release,
     McuEnded: _nothing,
+    DelayAsked: changing.refuse_delay,
+    StateChanged: _nothing,
 }
 _ASKING_MCU: dict[type[Event], Rule] = {
     **_ASKING_RMS,
@@ -75,6 +79,8 @@ _ONGOING: dict[type[Event], Rule] = {
     DeadlinePassed: expiry.due,
     ReleaseAsked: ending.release,
     McuEnded: ending.ended_by_mcu,
+    DelayAsked: changing.delay,
+    StateChanged: changing.rename,
 }
 _PENDING_RESTORE: dict[type[Event], Rule] = {
     **_ONGOING,
@@ -99,6 +105,7 @@ _RESTORE_ASKING_MCU: dict[type[Event], Rule] = {
     McuLost: _nothing,
     DeadlinePassed: recovery.mcu_is_silent,
     McuEnded: recovery.ended_while_asked,
+    StateChanged: _nothing,
 }
 
 TABLE: dict[tuple[Situation, type[Event]], Rule] = {

@@ -17,6 +17,7 @@ from css.domain.effects import (
     ReleaseOnMcu,
     ReportRunning,
     SaveRow,
+    TellMcuDelayed,
     TellRestored,
 )
 from css.domain.events import (
@@ -166,7 +167,9 @@ def accept(c: Conference, event: McuAccepted, rules: Rules) -> Decision:
         ),
         event.now_ms,
     )
-    effects = (TellRestored(), ReportRunning(), SaveRow())
+    effects: tuple[Effect, ...] = (TellRestored(), ReportRunning(), SaveRow())
+    if c.attempt is not None and c.attempt.delayed:
+        effects = (*effects, TellMcuDelayed())
     return Decision(because=f"restored on {event.ip} process {event.pid}", record=record, effects=effects)
 
 
@@ -202,7 +205,8 @@ def _next_host(c: Conference, placement: Placement | None, now_ms: int, rules: R
 def _try_host(c: Conference, placement: Placement, now_ms: int, rules: Rules, because: str) -> Decision:
     attempt = c.attempt
     assert attempt is not None and attempt.mcus is not None  # the booked host is one of them
-    left = replace(attempt, mcus=tuple(ip for ip in attempt.mcus if ip != placement.ip))
+    # The host is asked with the end time as it is now.
+    left = replace(attempt, mcus=tuple(ip for ip in attempt.mcus if ip != placement.ip), delayed=False)
     wait_ms = max(1, min(rules.request_timeout_ms, attempt.deadline_ms - now_ms))
     record = replace(
         c,

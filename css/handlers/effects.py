@@ -9,6 +9,7 @@ import msgspec
 
 from css.domain import effects as fx
 from css.domain.conference import Conference, Requester, to_fields
+from css.domain.errors import ErrCode
 from css.domain.platforms import Platforms
 from css.handlers import addresses as to
 from css.handlers.letters import (
@@ -245,22 +246,58 @@ def _answer_released(s: _Sheet, effect: fx.AnswerReleased) -> None:
     s.answer(effect.requester, create.ReleaseAck(confE164=s.c.e164, mtreqid=effect.requester.mtreqid))
 
 
+def _answer_delayed(s: _Sheet, effect: fx.AnswerDelayed) -> None:
+    fields: dict[str, Any] = {"confE164": s.c.e164, "mtreqid": effect.requester.mtreqid, "endtime": s.c.endtime}
+    ack: Message = control.McuDelayAck(**fields) if effect.to_mcu else control.DelayAck(**fields)
+    s.answer(effect.requester, ack)
+
+
+def _answer_not_delayed(s: _Sheet, effect: fx.AnswerNotDelayed) -> None:
+    s.answer(effect.requester, delay_nack(s.c.e164, effect.requester, effect.errcode, to_mcu=effect.to_mcu))
+
+
+def delay_nack(e164: str, requester: Requester, errcode: ErrCode, *, to_mcu: bool) -> Message:
+    """The refusal of a delay, as a CM or an MCU process gets it."""
+    nack = control.McuDelayNack if to_mcu else control.DelayNack
+    return nack(confE164=e164, mtreqid=requester.mtreqid, errcode=errcode.value)
+
+
+def _tell_delayed(s: _Sheet, effect: fx.TellDelayed) -> None:
+    c = s.c
+    message = control.DurationNotice(confE164=c.e164, endtime=c.endtime, duration=c.duration)
+    s.send(Kind.NOTICE, to.TO_CM_NOTICE, encode(message), peer=s.cm_peer)
+
+
+def _tell_mcu_delayed(s: _Sheet, effect: fx.TellMcuDelayed) -> None:
+    c = s.c
+    message = control.McuDurationNotice(confE164=c.e164, endtime=c.endtime, duration=c.duration)
+    peer = c.platformmoid if c.platformmoid != s.own else ""
+    s.send(Kind.COMMAND, (to.DEFAULT, to.mcu_queue(c.ip, c.pid)), encode(message), peer=peer)
+
+
 def _tell_released(s: _Sheet, effect: fx.TellReleased) -> None:
     body = encode(create.ReleaseNotice(confE164=s.c.e164, reason=effect.reason.value))
     s.send(Kind.NOTICE, to.TO_CM_NOTICE, body, peer=s.cm_peer)
 
 
 def _report_running(s: _Sheet, effect: fx.ReportRunning) -> None:
-    c = s.c
-    message = upu.UpuAdd(
-        confE164=c.e164,
-        confname=c.confname,
-        conftype=c.conftype,
-        moid=c.moid,
-        platformmoid=c.platformmoid,
-        running=1,
-    )
-    s.send(Kind.NOTICE, to.TO_LOCATOR, encode(message))
+    s.send(Kind.NOTICE, to.TO_LOCATOR, encode(upu.UpuAdd(**_entry(s.c))))
+
+
+def _entry(c: Conference) -> dict[str, Any]:
+    """What the locator knows of a running conference."""
+    return {
+        "confE164": c.e164,
+        "confname": c.confname,
+        "conftype": c.conftype,
+        "moid": c.moid,
+        "platformmoid": c.platformmoid,
+        "running": 1,
+    }
+
+
+def _report_renamed(s: _Sheet, effect: fx.ReportRenamed) -> None:
+    s.send(Kind.NOTICE, to.TO_LOCATOR, encode(upu.UpuModify(**_entry(s.c))))
 
 
 def _report_gone(s: _Sheet, effect: fx.ReportGone) -> None:
@@ -325,8 +362,13 @@ _WRITERS: dict[type[fx.Effect], Callable[[_Sheet, Any], None]] = {
     fx.AnswerCreated: _answer_created,
     fx.AnswerRefused: _answer_refused,
     fx.AnswerReleased: _answer_released,
+    fx.AnswerDelayed: _answer_delayed,
+    fx.AnswerNotDelayed: _answer_not_delayed,
+    fx.TellDelayed: _tell_delayed,
+    fx.TellMcuDelayed: _tell_mcu_delayed,
     fx.TellReleased: _tell_released,
     fx.ReportRunning: _report_running,
+    fx.ReportRenamed: _report_renamed,
     fx.ReportGone: _report_gone,
     fx.SaveRow: _save_row,
     fx.DeleteRow: _delete_row,

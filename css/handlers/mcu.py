@@ -9,16 +9,26 @@ from twisted.logger import Logger
 from css.domain import expiry
 from css.domain.conference import Conference, parse_placement
 from css.domain.creation import hosts_to_try, names_placement
-from css.domain.events import DeadlinePassed, Event, McuAccepted, McuEnded, McuRefused, Placement
+from css.domain.events import (
+    DeadlinePassed,
+    Event,
+    McuAccepted,
+    McuEnded,
+    McuProcess,
+    McuRefused,
+    Placement,
+    StateChanged,
+)
 from css.handlers.dispatch import Routes
 from css.handlers.liveness import Liveness
 from css.handlers.lookup import Lookup
 from css.handlers.placing import Placing, StepBookings
+from css.handlers.requests import seen_once
 from css.handlers.steps import Steps
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
 from css.messages.create import McuCreateAck, McuCreateNack, McuReleaseNotice
-from css.messages.mcu import DisconnectNotice, HeartbeatNotice, RestoreAck, RestoreNack
+from css.messages.mcu import DisconnectNotice, HeartbeatNotice, RestoreAck, RestoreNack, StateChangeNotice
 from css.ports.bus import Delivery
 from css.ports.store import IConferenceStore, StoreError
 
@@ -60,6 +70,7 @@ class McuAnswers:
             RestoreAck: self.accepted,
             RestoreNack: self.refused,
             McuReleaseNotice: self.ended,
+            StateChangeNotice: self.changed,
             HeartbeatNotice: self.heard,
             DisconnectNotice: self.disconnected,
         }
@@ -131,6 +142,20 @@ class McuAnswers:
             return McuEnded(now_ms=now_ms, ip=notice.ip, pid=notice.pid, epoch=notice.epoch)
 
         await self._steps.take(store, notice.confE164, "ended", prepare)
+
+    async def changed(self, notice: StateChangeNotice, delivery: Delivery) -> None:
+        """A conference has another name or password (seed 5.1, 5.2)."""
+        store = await self._store_of(notice.confE164, delivery)
+        mcu = McuProcess(self._own, notice.ip, notice.pid)
+
+        async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            if c is None:
+                return None
+            return StateChanged(now_ms=now_ms, mcu=mcu, confname=notice.confname, password=notice.password)
+
+        # One that comes again, after the next one, would bring the earlier name back.
+        once = seen_once(notice, delivery, notice.confE164)
+        await self._steps.take(store, notice.confE164, "change", prepare, once)
 
     async def heard(self, notice: HeartbeatNotice, delivery: Delivery) -> None:
         """A sign of life; it was noted before this handler was called."""

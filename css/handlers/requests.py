@@ -38,6 +38,14 @@ def pending(requester: Requester, certain: bool) -> RequestWrite:
     return RequestWrite(requester.request_key, b"", ANSWER_KEPT_SECONDS, only_new=certain)
 
 
+def seen_once(notice: Message, delivery: Delivery, e164: str) -> RequestWrite | None:
+    """The memory of a notice that must not take effect again when it is repeated; None if it has no mark of its own."""
+    if not delivery.message_id:
+        return None
+    requester, _ = requester_of(notice, delivery, e164, "")
+    return RequestWrite(requester.request_key, b"seen", ANSWER_KEPT_SECONDS, only_new=True)
+
+
 class Answers:
     """Gives answers that belong to no record, and repeats those that are kept."""
 

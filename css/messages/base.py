@@ -6,10 +6,11 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from css.domain.changing import LONGEST_MINUTES
+
 MAX_INTEGER: Final = 2**53 - 1
 """The greatest integer that every peer's JSON library keeps exactly."""
-MAX_MINUTES: Final = 10_000_000
-"""19 years: the longest duration of a conference that is taken for meant."""
+MAX_MINUTES: Final = LONGEST_MINUTES
 
 E164 = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,32}\Z")]
 """A conference's number: 1 to 32 digits, leading zeros kept."""

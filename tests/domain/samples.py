@@ -11,11 +11,13 @@ from css.domain.events import (
     Absent,
     CreateAsked,
     DeadlinePassed,
+    DelayAsked,
     Event,
     Listed,
     McuAccepted,
     McuEnded,
     McuLost,
+    McuProcess,
     McuRefused,
     Placement,
     ReleaseAsked,
@@ -23,6 +25,7 @@ from css.domain.events import (
     ResourcesRefused,
     RestoreBegins,
     Rules,
+    StateChanged,
     Voided,
 )
 
@@ -35,6 +38,8 @@ RULES = Rules(request_timeout_ms=5_000, creating_timeout_ms=30_000, small_termin
 
 CM = Requester("m-1", "cm.reply.q", "c-1", "create-key")
 RELEASER = Requester("m-2", "cm.other.q", "c-2", "release-key")
+DELAYER = Requester("m-3", "cm.other.q", "c-3", "delay-key")
+MCU = McuProcess("pA", "10.0.0.1", "11")
 
 
 def create_asked(**changes: Any) -> CreateAsked:
@@ -219,6 +224,16 @@ def release_asked(**changes: Any) -> ReleaseAsked:
     return replace(ReleaseAsked(now_ms=NOW_MS, requester=RELEASER), **changes)
 
 
+def delay_asked(**changes: Any) -> DelayAsked:
+    """A CM wants half an hour more."""
+    return replace(DelayAsked(now_ms=NOW_MS, requester=DELAYER, minutes=30), **changes)
+
+
+def state_changed(**changes: Any) -> StateChanged:
+    """Process 11 of 10.0.0.1 says that it is called something else."""
+    return replace(StateChanged(now_ms=NOW_MS, mcu=MCU, confname="晚会", password=None), **changes)
+
+
 EVENTS: dict[type[Event], Event] = {
     ResourcesGiven: given(),
     ResourcesRefused: ResourcesRefused(now_ms=NOW_MS, epoch=EPOCH),
@@ -232,4 +247,6 @@ EVENTS: dict[type[Event], Event] = {
     Voided: void(),
     Listed: listed(),
     Absent: absent(),
+    DelayAsked: delay_asked(),
+    StateChanged: state_changed(),
 }

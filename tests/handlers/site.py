@@ -26,6 +26,7 @@ from css.handlers import addresses as to
 from css.handlers.carriers import BatchCarrier, RowWriter
 from css.handlers.clocks import StoreClocks
 from css.handlers.create import Creating
+from css.handlers.delay import Delaying
 from css.handlers.dispatch import Dispatcher, merge
 from css.handlers.effects import Composer
 from css.handlers.letters import LEDGER_LANE, LOAD_LANE, SQL_LANE, TAKE_LANE
@@ -199,12 +200,19 @@ class Instance:
             self.tally,
         )
         self.releasing = Releasing("pA", lambda: site.platforms, site.stores, self.lookup, self.steps, self.answers)
+        self.delaying = Delaying("pA", lambda: site.platforms, site.stores, self.lookup, self.steps, self.answers)
         self.mcus = McuAnswers(
             "pA", site.stores, self.lookup, self.steps, self.placing, self.liveness, self.tracker, self.tally
         )
         self.post.on_silence = self.mcus.silent_at_once
         self._make_recovery()
-        routes = merge(self.creating.routes, self.releasing.routes, self.mcus.routes, self.syncing.routes)
+        routes = merge(
+            self.creating.routes,
+            self.releasing.routes,
+            self.delaying.routes,
+            self.mcus.routes,
+            self.syncing.routes,
+        )
         self.dispatcher = Dispatcher(self.bus, routes, self.tally, self.liveness.notice, self.probe)
         self.due = DueWork("pA", site.stores, self.clocks, self.mcus.overdue)
         self.sweep = OutboxSweep("pA", site.stores, self.outbox, self.post, self.tally, LEASE_MS)

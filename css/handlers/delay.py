@@ -1,0 +1,111 @@
+"""Moving a conference's end, asked for by a CM or by the MCU that runs it (seed 5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from msgspec.structs import replace
+from twisted.logger import Logger
+
+from css.domain.conference import Conference, Requester
+from css.domain.errors import ErrCode
+from css.domain.events import DelayAsked, Event, McuProcess
+from css.domain.platforms import Platforms
+from css.handlers import addresses as to
+from css.handlers.dispatch import Routes
+from css.handlers.effects import delay_nack
+from css.handlers.lookup import Lookup
+from css.handlers.requests import Answers, pending, requester_of
+from css.handlers.steps import Steps
+from css.messages.control import DelayRequest, McuDelayRequest
+from css.ports.bus import Delivery
+from css.ports.store import IConferenceStore
+
+
+class Delaying:
+    """Moves ends, of conferences in the own store and in those of the possible platforms, wherever they run."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        own: str,
+        platforms: Callable[[], Platforms],
+        stores: Mapping[str, IConferenceStore],
+        lookup: Lookup,
+        steps: Steps,
+        answers: Answers,
+    ) -> None:
+        self._own = own
+        self._platforms = platforms
+        self._stores = stores
+        self._lookup = lookup
+        self._steps = steps
+        self._answers = answers
+
+    @property
+    def routes(self) -> Routes:
+        """What it handles."""
+        return {DelayRequest: self.asked_by_cm, McuDelayRequest: self.asked_by_mcu}
+
+    async def asked_by_cm(self, request: DelayRequest, delivery: Delivery) -> None:
+        """A CM moves the end; the MCU is told, also one of another platform."""
+        requester, certain = requester_of(request, delivery, request.confE164, request.mtreqid)
+        await self._delay(request, requester, certain, None)
+
+    async def asked_by_mcu(self, request: McuDelayRequest, delivery: Delivery) -> None:
+        """The MCU process that runs it moves the end; it is answered in its own queue unless it asks otherwise."""
+        requester, certain = requester_of(request, delivery, request.confE164, request.mtreqid)
+        if not requester.reply_to:
+            requester = replace(requester, reply_to=to.mcu_queue(request.ip, request.pid))
+        await self._delay(request, requester, certain, McuProcess(self._own, request.ip, request.pid))
+
+    async def _delay(
+        self, request: DelayRequest | McuDelayRequest, requester: Requester, certain: bool, mcu: McuProcess | None
+    ) -> None:
+        e164 = request.confE164
+        if self._platforms().own_abnormal:
+            nack = delay_nack(e164, requester, ErrCode.PLATFORM_ABNORMAL, to_mcu=mcu is not None)
+            await self._answers.say(self._own, requester, certain, nack)
+            return
+        found = await self._lookup.find(e164, requester.request_key)
+        if certain and found.request is not None:
+            await self._answers.repeat(self._stores[self._own], found.request)
+            return
+        if found.store is None:
+            missing = ErrCode.CONF_NOT_FOUND if found.all_answered else ErrCode.UNREACHABLE_PLATFORM
+            await self._refuse(e164, requester, certain, mcu, missing)
+            return
+        if await self._move(found.store, request, requester, certain, mcu):
+            return
+        known = (await found.store.load(e164, requester.request_key)).request if certain else None
+        if known is not None:
+            await self._answers.repeat(found.store, known)
+        else:
+            await self._refuse(e164, requester, certain, mcu, ErrCode.CONF_NOT_FOUND)
+
+    async def _move(
+        self,
+        store: IConferenceStore,
+        request: DelayRequest | McuDelayRequest,
+        requester: Requester,
+        certain: bool,
+        mcu: McuProcess | None,
+    ) -> bool:
+        """@return: whether there was a conference, and the request was new."""
+
+        async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            if c is None:
+                return None
+            return DelayAsked(now_ms=now_ms, requester=requester, minutes=request.delay, mcu=mcu)
+
+        # The commit asks once more whether the request is new: however often it comes, the end moves once.
+        memory = pending(requester, certain) if certain else None
+        return await self._steps.take(store, request.confE164, "delay", prepare, memory) is not None
+
+    async def _refuse(
+        self, e164: str, requester: Requester, certain: bool, mcu: McuProcess | None, error: ErrCode
+    ) -> None:
+        self.log.info("{e164}: delay refused: {error}", e164=e164, error=error)
+        nack = delay_nack(e164, requester, error, to_mcu=mcu is not None)
+        await self._answers.give(self._stores[self._own], e164, requester, certain, nack)
