@@ -189,6 +189,7 @@ class CmuProcess(Peer):
         return {
             McuReleaseCommand: self._release,
             McuDurationNotice: self._new_end,
+            McuDelayAck: self._new_end,
             ModifyNameAck: self._new_name,
             CmControl: self._control,
             StartMonitorRequest: self._control,
@@ -197,9 +198,7 @@ class CmuProcess(Peer):
 
     def expected(self, message: Message) -> bool:
         """Kept, without consequences."""
-        return isinstance(
-            message, McuTimeoutNotice | McuStopMonitorCommand | McuDelayAck | McuDelayNack | ModifyNameNack
-        )
+        return isinstance(message, McuTimeoutNotice | McuStopMonitorCommand | McuDelayNack | ModifyNameNack)
 
     def _queue(self) -> str:
         return f"cmu.conf.q:{self.ip}:{self.pid}"
@@ -228,7 +227,7 @@ class CmuProcess(Peer):
             self._ended(command.confE164, epoch)
         await self.send(TO_CSS, self._end_notice(command.confE164, epoch))
 
-    async def _new_end(self, notice: McuDurationNotice, _: Delivery) -> None:
+    async def _new_end(self, notice: McuDurationNotice | McuDelayAck, _: Delivery) -> None:
         if notice.confE164 in self.conferences:
             self.conferences[notice.confE164].endtime = notice.endtime
 

@@ -360,6 +360,7 @@ class ControlTests(CmuTestCase):
         (wish,) = self.bodies("MAU.MCU.Q", "MCU_MAU_DELAYCONF_REQ")
         self.assertEqual(wish["delay"], 30)
         self.command("MAU_MCU_DELAYCONF_ACK", "1", mtreqid=wish["mtreqid"], endtime=5)
+        self.assertEqual(self.host.conferences["001"].endtime, 5)
         self.assertEqual(self.host.processes["1"].faults, [])
 
     def test_not_for_a_process(self) -> None:
