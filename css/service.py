@@ -156,6 +156,8 @@ class CssService(Service):
             self.log.warn("platform {moid} is abnormal: it is served here now", moid=moid)
         for moid in change.left:
             self.log.warn("platform {moid} is normal again: it is no longer served here", moid=moid)
+        if change.own_became_normal:
+            self.work.licences.ask_again()
 
 
 def real_service(reactor: Any, settings: Settings, probe: Probe) -> CssService:

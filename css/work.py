@@ -15,7 +15,6 @@ from css.handlers import addresses as to
 from css.handlers.create import Creating
 from css.handlers.delay import Delaying
 from css.handlers.dispatch import Dispatcher, Routes, merge
-from css.handlers.licences import Licences
 from css.handlers.mcu import McuAnswers
 from css.handlers.rebuilding import Rebuilding
 from css.handlers.release import Releasing
@@ -23,6 +22,7 @@ from css.handlers.restoring import Restoring
 from css.handlers.strangers import Strangers
 from css.handlers.sync import Syncing
 from css.handlers.tally import Tally
+from css.licensing import Licensing
 from css.ports.bus import IConsumer
 from css.ports.store import StoreError
 from css.timers.bookings import BookingCheck
@@ -74,14 +74,15 @@ class Work:
         self._rebuilding = Rebuilding(
             world.stores, world.database, core.clocks, core.steps, tally, self._grace_ms, self._store_emptied
         )
-        self.licences = self._make_licences()
+        self._licensing = Licensing(core)
+        self.licences = self._licensing.licences
         routes = merge(
             self._make_creating().routes,
             Releasing(core.own, world.platforms, world.stores, core.lookup, core.steps, core.answers).routes,
             Delaying(core.own, world.platforms, world.stores, core.lookup, core.steps, core.answers).routes,
             self._mcus.routes,
             self._make_syncing().routes,
-            self.licences.routes,
+            self._licensing.routes,
             more_routes,
         )
         self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe)
@@ -110,19 +111,6 @@ class Work:
             core.answers,
             core.placing,
             self.tally,
-        )
-
-    def _make_licences(self) -> Licences:
-        world = self._world
-        return Licences(
-            self._core.own,
-            world.platforms,
-            world.stores,
-            world.domains.platform_of,
-            world.own_bus,
-            world.cipher,
-            self.tally,
-            world.session,
         )
 
     def _make_syncing(self) -> Syncing:

@@ -23,6 +23,7 @@ class Licences:
 
     @param platform_of: gives a user domain's platform, None if unknown.
     @param session: a text that no other run of any instance has; begins the ids of its requests.
+    @param changed: called after each platform's licence that was stored.
     """
 
     log = Logger()
@@ -37,6 +38,7 @@ class Licences:
         cipher: ILicenceCipher,
         tally: Tally,
         session: str,
+        changed: Callable[[Delivery], Awaitable[None]],
     ) -> None:
         self._own = own
         self._platforms = platforms
@@ -47,6 +49,7 @@ class Licences:
         self._tally = tally
         self._known: set[str] = set()
         self._session = session
+        self._changed = changed
         self._asked = 0
         self._questions: set[str] = set()
 
@@ -66,6 +69,11 @@ class Licences:
     def store_emptied(self, moid: str) -> None:
         """A store had lost everything: its platform's licence is asked for again."""
         self._known.discard(moid)
+
+    def ask_again(self) -> None:
+        """The own platform is normal again: what the BMC changed meanwhile may have been missed."""
+        self._known.clear()
+        self._questions.clear()
 
     async def ask(self) -> None:
         """Ask the BMC for every platform's licence that is not known yet. Fails with `BusError`, `StoreError`.
@@ -104,9 +112,19 @@ class Licences:
             )
             return
         await store.write_hashes({f"domain/{notice.moid}/license": to_fields(licence, notice.license)})
-        self._known.add(notice.moid)
         self._tally.count("licences_stored")
         self.log.info("licence of {moid} stored", moid=notice.moid)
+        if notice.moid in self._platforms().possible_and_own:
+            self._note(notice.moid, delivery)
+            await self._changed(delivery)
+
+    def _note(self, moid: str, delivery: Delivery) -> None:
+        """It is known now; but what comes again may be older than what came since: the BMC is asked for the newest."""
+        if delivery.redelivered:
+            self._known.discard(moid)
+            self._questions.discard(moid)
+        else:
+            self._known.add(moid)
 
     async def _store_of(self, moid: str) -> IConferenceStore | None:
         kept = self._platforms().possible_and_own

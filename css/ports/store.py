@@ -28,7 +28,8 @@ class Reservation(msgspec.Struct, frozen=True, gc=False):
     limit_key: str
     """Full Redis key of the hash that holds the limit, e.g. `domain/<moid>/license`."""
     limit_field: str
-    """Its field; if the key exists and the field is missing or empty there is no limit."""
+    """Its field; if the key exists and the field is missing or empty there is no limit. Once the time in the hash's
+    field `expires` (seconds since the epoch, by the store's clock) has come, the limit is zero whatever it says."""
     required: bool
     """What it means that `limit_key` is missing: True: refused, False: no limit."""
 

@@ -38,6 +38,17 @@ class ReservationContract(StoreFixture):
             self.assertEqual(await self.reserve("b", required=True), Outcome.DONE)
             await self.store.commit(beside(unreserve=(("small/u1", "b"),)))
 
+    async def test_an_expired_licence_grants_nothing_and_takes_nothing(self: Any) -> None:
+        now = await self.store.now_ms() // 1000
+        for expires, wanted in ((now + 1000, Outcome.DONE), (now, Outcome.LIMIT), (0, Outcome.LIMIT)):
+            for numbers in ({}, {"smallconfnum": "5"}):
+                fields = {"license": "t", "expires": str(expires), **numbers}
+                await self.store.write_hashes({"domain/u1/license": fields})
+                self.assertEqual(await self.reserve(f"{expires}"), wanted)
+                self.assertEqual(await self.reserve(f"{now + 1000}"), Outcome.DONE, "what is counted stays")
+        await self.store.write_hashes({"domain/u1/license": {"license": "t", "expires": "never"}})
+        self.assertEqual(await self.reserve("x"), Outcome.DONE)
+
     async def test_places_given_back_in_the_same_step_are_free(self: Any) -> None:
         await self.limit("1")
         await self.reserve("a")

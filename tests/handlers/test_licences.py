@@ -12,7 +12,7 @@ from css.adapters.crypto.fernet import FernetCipher, NoCipher
 from css.handlers import addresses as to
 from css.handlers.dispatch import Dispatcher
 from css.handlers.licences import Licences
-from css.ports.bus import Binding, NotConnected, Queue, Topology, TryLater
+from css.ports.bus import Binding, Delivery, NotConnected, Queue, Topology, TryLater
 from css.ports.licence import ILicenceCipher
 from tests.handlers.site import SiteCase, create
 
@@ -27,7 +27,12 @@ class LicenceCase(SiteCase):
         super().setUp()
         self.site._peers.declare(Topology(queues=(Queue(BMC),), bindings=(Binding(BMC, *to.TO_BMC),)))
         self.site.clock.advance(0)
+        self.changes: list[Delivery] = []
         self.use(FernetCipher([KEY, OLD_KEY]))
+
+    async def note(self, delivery: Delivery) -> None:
+        """What follows each licence of a platform."""
+        self.changes.append(delivery)
 
     def use(self, cipher: ILicenceCipher, session: str = "s1") -> None:
         """Begin anew with a cipher."""
@@ -41,6 +46,7 @@ class LicenceCase(SiteCase):
             cipher,
             self.css.tally,
             session,
+            self.note,
         )
         self.css.dispatcher = Dispatcher(
             self.css.bus, self.licences.routes, self.css.tally, self.css.liveness.notice, self.css.probe
@@ -74,6 +80,27 @@ class Received(LicenceCase):
         self.successResultOf(self.receive(token, "uB"))
         self.assertEqual(self.stored("uB", "pB")["smallconfnum"], "3")
         self.assertEqual(self.css.tally["licences_stored"], 3)
+        self.assertEqual(len(self.changes), 2, "that of a user domain is nobody else's affair")
+
+    def test_its_end_is_kept(self) -> None:
+        """Beside the numbers, for the limit check; a licence without an end has no such field."""
+        self.successResultOf(self.receive(self.token(expires=1_900_000_000)))
+        self.assertEqual(self.stored()["expires"], "1900000000")
+        self.successResultOf(self.receive(self.token()))
+        self.assertNotIn("expires", self.stored())
+
+    def test_one_that_comes_again_may_be_old(self) -> None:
+        """It is stored, and the BMC is asked for the newest; its answer ends that."""
+        self.successResultOf(self.receive(self.token(smallconfnum=3)))
+        self.successResultOf(self.receive(self.token(), "pB"))
+        self.css.run(self.licences.ask())
+        self.assertEqual(self.site.bodies(BMC), [])
+        self.successResultOf(self.receive(self.token(smallconfnum=2), redelivered=True))
+        self.css.run(self.licences.ask())
+        self.assertEqual(self.site.bodies(BMC), [{"type": "GET_LICENSE_REQ", "moid": "pA"}])
+        self.successResultOf(self.receive(self.token(smallconfnum=3)))
+        self.css.run(self.licences.ask())
+        self.assertEqual(len(self.site.bodies(BMC)), 1)
 
     def test_replaced(self) -> None:
         """A number that the next one lacks is no limit any more."""
@@ -99,6 +126,7 @@ class Received(LicenceCase):
             self.successResultOf(self.receive(token))
             self.assertEqual(self.stored(), {"license": good, "smallconfnum": "3"})
         self.assertEqual(self.css.tally["licences_refused"], len(bad))
+        self.assertEqual(len(self.changes), 1)
 
     def test_first_one_refused(self) -> None:
         """It is not known then, and is asked for again."""
@@ -175,6 +203,14 @@ class Asked(LicenceCase):
         self.css.run(self.licences.ask())
         self.assertTrue(self.licences.complete)
         self.assertEqual(len(self.site.bodies(BMC)), 2)
+
+    def test_all_again_once_the_own_platform_is_normal(self) -> None:
+        """What the BMC changed meanwhile may have been missed: being stored does not count."""
+        for moid in ("pA", "pB"):
+            self.successResultOf(self.receive(self.token(), moid))
+        self.licences.ask_again()
+        self.css.run(self.licences.ask())
+        self.assertEqual([body["moid"] for body in self.site.bodies(BMC)], ["pA", "pB"])
 
     def test_other_run_other_ids(self) -> None:
         """The BMC must not take a question of another run for a repetition."""

@@ -140,6 +140,9 @@ def _fits(keyspace: Keyspace, reservation: Reservation, size: int) -> bool:
     limits = keyspace.hash(reservation.limit_key)
     if not limits:
         return not reservation.required
+    expires: str = limits.get("expires", "")
+    if expires.isascii() and expires.isdecimal() and int(expires) <= keyspace.now_ms() // 1000:
+        return False
     limit: str = limits.get(reservation.limit_field, "")
     return not (limit.isascii() and limit.isdecimal()) or size < int(limit)
 

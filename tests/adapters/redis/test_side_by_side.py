@@ -142,7 +142,7 @@ class SideBySide(RuleBasedStateMachine):
 
     @rule(
         licence=LICENCES,
-        limits=st.none() | st.dictionaries(st.sampled_from(["small", "large"]), st.sampled_from("012x")),
+        limits=st.none() | st.dictionaries(st.sampled_from(["small", "large", "expires"]), st.sampled_from("012x")),
     )
     def write_licence(self, licence: str, limits: dict[str, str] | None) -> None:
         self._both(lambda store: store.write_hashes({licence: limits}))

@@ -35,7 +35,11 @@ end
 
 -- The limit that a reservation {set, member, key, field, required} stands under: a number, or nil for none.
 local function limit_of(reservation)
-  local limit = redis.call('HGET', reservation[3], reservation[4])
+  local found = redis.call('HMGET', reservation[3], reservation[4], 'expires')
+  local limit, expires = found[1], found[2]
+  if expires and string.find(expires, '^%d+$') and tonumber(expires) <= tonumber(redis.call('TIME')[1]) then
+    return 0
+  end
   if limit then
     return string.find(limit, '^%d+$') and tonumber(limit)
   end

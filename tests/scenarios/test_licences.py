@@ -1,0 +1,127 @@
+"""Licences from the BMC to media and access servers, and their end (seed 4.3 to 4.6)."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from cryptography.fernet import Fernet
+
+from css.handlers.startup import Phase
+from tests.scenarios.case import PLATFORM, OnMemory, OnServers, Scenario, within
+from tests.scenarios.ground import KEY, Site
+
+MAIN = "B"
+OWN_NUMBERS = {"smallconfnum": 9, "largeconfnum": 1, "softwarenumlimit": 100, "monitornumlimit": 4}
+MAIN_NUMBERS = {"smallconfnum": 3, "softwarenumlimit": 50, "currentcallnumlimit": 6}
+TOGETHER = {**OWN_NUMBERS, "softwarenumlimit": 150, "currentcallnumlimit": 6}
+
+
+class LicenceCases(Scenario):
+    """Platform A backs up B."""
+
+    hosts = ("10.0.0.1",)
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        self.site: Site = await self.stage.platform("A2", ["10.0.9.1"], main=(PLATFORM,))
+        self.bmc = self.site.peers.bmc
+        self.bmc.licences = {"A2": OWN_NUMBERS, PLATFORM: MAIN_NUMBERS}
+
+    async def _numbers(self) -> dict[str, Any]:
+        """What a media server gets to know when it asks."""
+        answer: dict[str, Any] = await within(self.site.peers.ms.ask("A2"))
+        self.assertEqual(json.loads(Fernet(KEY).decrypt(answer["license"].encode())), _limits(answer))
+        return answer
+
+    async def test_from_the_bmc_to_media_servers(self) -> None:
+        """4.3: asked of the BMC, stored in each platform's Redis, summed, told; 4.5: given on request."""
+        self.bmc.silent()
+        css = self.stage.instance("A2", "css-1", **self.timers)
+        await self.eventually(lambda: css.startup.phase, Phase.SERVING)
+        asked_early = self.site.peers.ms.ask("A2")
+        await self.eventually(lambda: css.work.tally["licence_requests_waiting"] > 0, True)
+        self.assertFalse(asked_early.called)
+        self.bmc.resume()
+        await self.stage.served("A2")
+        self.assertIn((await within(asked_early))["softwarenumlimit"], (100, 150), "that of B may come later")
+        answer = await self._numbers()
+        self.assertEqual(_limits(answer), TOGETHER)
+        platforms = [{"moid": "A2", **OWN_NUMBERS}, {"moid": PLATFORM, **MAIN_NUMBERS}]
+        self.assertEqual(answer["platforms"], platforms)
+        await self.eventually(lambda: _limits(self._last_notice()), TOGETHER)
+        stored = await self.key(f"domain/{PLATFORM}/license")
+        self.assertEqual({name: stored[name] for name in MAIN_NUMBERS}, {k: str(v) for k, v in MAIN_NUMBERS.items()})
+
+    async def test_updates(self) -> None:
+        """4.4: stored where it belongs, told at once; what does not verify changes nothing."""
+        self.stage.instance("A2", "css-1", **self.timers)
+        await self.stage.served("A2")
+        self.bmc.update_licence(PLATFORM, {"softwarenumlimit": 1})
+        await self.eventually(lambda: self._last_notice().get("softwarenumlimit"), 101)
+        told = len(self.site.peers.ms.notices())
+        forged = self.bmc.token({"softwarenumlimit": 9999}, Fernet.generate_key())
+        self.bmc.send_token("A2", forged)
+        await self.eventually(lambda: self.site.instances[0].work.tally["licences_refused"], 1)
+        self.assertEqual((await self._numbers())["softwarenumlimit"], 101)
+        self.assertEqual(len(self.site.peers.ms.notices()), told)
+
+    def _last_notice(self) -> dict[str, Any]:
+        notices = self.site.peers.ms.notices()
+        return notices[-1] if notices else {}
+
+
+class ExpiryCases(Scenario):
+    """A licence with an end."""
+
+    async def test_an_expired_one_ends_nothing_and_begins_nothing(self) -> None:
+        """What runs goes on, survives the loss of its MCU and can be released; nothing new is taken."""
+        await self.begin(restore_interval_seconds=0.2, mcu_timeout_seconds=3.0, sync_grace_seconds=4.0)
+        await self.created("1")
+        self.site.peers.bmc.update_licence(PLATFORM, {"smallconfnum": 9, "expires": int(time.time()) + 3})
+        await self.eventually(lambda: self._field("smallconfnum"), "9")
+        await self.eventually(self._refuses, True)
+        self.assertEqual(await self.state_of("1"), "ongoing")
+        host = next(host for host in self.site.peers.hosts.values() if "1" in host.conferences)
+        await host.crash()
+        await self.eventually(lambda: self._runs_elsewhere(host), True, 30)
+        self.site.peers.bmc.update_licence(PLATFORM, {"smallconfnum": 9})
+        await self.eventually(lambda: self._field("expires"), "")
+        await self.created("9000")
+        for number in ("1", "9000"):
+            await self.release(number)
+        await self.nothing_left()
+
+    async def _refuses(self) -> bool:
+        answer = await self.create("77")
+        if answer["type"] == "MAU_CM_CREATECONF_ACK":
+            await self.release("77")
+        return bool(answer.get("errcode") == "LICENSE_LIMIT")
+
+    async def _runs_elsewhere(self, old: Any) -> bool:
+        others = [host for host in self.site.peers.hosts.values() if host is not old]
+        return await self.state_of("1") == "ongoing" and any("1" in host.conferences for host in others)
+
+    async def _field(self, name: str) -> str:
+        return (await self.key(f"domain/{PLATFORM}/license")).get(name, "")
+
+
+def _limits(message: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in message.items() if name not in ("type", "moid", "license", "platforms")}
+
+
+class LicencesOnMemory(LicenceCases, OnMemory):
+    """All of it in this process."""
+
+
+class LicencesOnServers(LicenceCases, OnServers):
+    """All of it on real servers."""
+
+
+class ExpiryOnMemory(ExpiryCases, OnMemory):
+    """All of it in this process."""
+
+
+class ExpiryOnServers(ExpiryCases, OnServers):
+    """All of it on real servers."""
