@@ -93,7 +93,7 @@ class Core:
         self.steps = Steps(_rules(settings), self.clocks, composer, self.outbox, tally, world.probe)
         self.steps.on_failure = self.placing.penalise
         self.lookup = Lookup(own, world.platforms, world.stores, tally)
-        self.answers = Answers(self.clocks, self.outbox, self.post, tally, world.probe)
+        self.answers = Answers(world.stores, self.clocks, self.outbox, self.post, tally, world.probe)
 
     def _make_carriers(self) -> None:
         world = self.world

@@ -108,6 +108,7 @@ class Work:
             core.clocks,
             core.epochs,
             core.steps,
+            core.lookup,
             core.answers,
             core.placing,
             self.tally,

@@ -16,6 +16,7 @@ from css.domain.platforms import Platforms
 from css.handlers.clocks import StoreClocks
 from css.handlers.dispatch import Routes
 from css.handlers.domains import DomainCache
+from css.handlers.lookup import Lookup
 from css.handlers.placing import Placing, StepBookings
 from css.handlers.requests import Answers, pending, requester_of
 from css.handlers.steps import Steps, reservations
@@ -48,6 +49,7 @@ class Creating:
         clocks: StoreClocks,
         epochs: EpochSource,
         steps: Steps,
+        lookup: Lookup,
         answers: Answers,
         placing: Placing,
         tally: Tally,
@@ -55,6 +57,7 @@ class Creating:
         self._own = own
         self._platforms = platforms
         self._stores = stores
+        self._lookup = lookup
         self._domains = domains
         self._clocks = clocks
         self._epochs = epochs
@@ -83,6 +86,8 @@ class Creating:
             await self._answers.say(self._own, requester, certain, _nack(request, ErrCode.PLATFORM_ABNORMAL))
             return
         source = await self._domains.platform_of(request.moid)
+        if certain and await self._is_repetition(e164, requester, source):
+            return
         if source is None:
             await self._refuse(self._stores[self._own], request, requester, certain, ErrCode.UNKNOWN_DOMAIN)
             return
@@ -95,6 +100,20 @@ class Creating:
             await self._refuse(self._stores[self._own], request, requester, certain, ErrCode.INTERNAL)
             return
         await self._begin(store, source, request, requester, certain)
+
+    async def _is_repetition(self, e164: str, requester: Requester, source: str | None) -> bool:
+        """Whether the request is known; its answer, if there is one, is then repeated.
+
+        Its domain may have been another platform's, or nobody's, the first time. The source platform's store is asked
+        by the commit; others than the own one only where there is none: one that hangs must not hold creates up.
+        """
+        platforms: tuple[str, ...] | None = None
+        if source is not None and self._platforms().serves(source):
+            platforms = () if source == self._own else (self._own,)
+        known = await self._lookup.request(e164, requester.request_key, platforms)
+        if known is not None:
+            await self._answers.repeat(*known)
+        return known is not None
 
     async def _begin(
         self, store: IConferenceStore, source: str, request: CreateRequest, requester: Requester, certain: bool

@@ -135,6 +135,16 @@ class Post:
         """Whether a letter for another platform has waited too long, and so has been parked."""
         return self._age_ms(letter, platform) > PEER_PATIENCE_MS and await self._park(letter, "unreachable")
 
+    async def park_unroutable(self, letter: Letter) -> bool:
+        """Park a notification that reaches no queue and can't be kept. @return: whether that was so, and is done."""
+        try:
+            await self._own.publish(letter.outgoing)
+        except Unroutable:
+            return await self._park(letter, "unroutable")
+        except BusError:
+            return False
+        return True
+
     async def _park(self, letter: Letter, reason: str) -> bool:
         outgoing = letter.outgoing
         self._tally.count(f"parked_{reason}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 from css.domain.conference import Requester
 from css.handlers.clocks import StoreClocks
@@ -13,8 +14,8 @@ from css.handlers.probes import Probe, no_probe
 from css.handlers.tally import Tally
 from css.messages.base import Message
 from css.messages.codec import encode, wire_type
-from css.ports.bus import Delivery, Outgoing
-from css.ports.store import Commit, IConferenceStore, Outcome, RequestWrite
+from css.ports.bus import BusError, Delivery, Outgoing
+from css.ports.store import Commit, IConferenceStore, Outcome, RequestWrite, StoreError
 
 
 def requester_of(message: Message, delivery: Delivery, e164: str, mtreqid: str) -> tuple[Requester, bool]:
@@ -49,7 +50,16 @@ def seen_once(notice: Message, delivery: Delivery, e164: str) -> RequestWrite | 
 class Answers:
     """Gives answers that belong to no record, and repeats those that are kept."""
 
-    def __init__(self, clocks: StoreClocks, outbox: Outbox, post: Post, tally: Tally, probe: Probe = no_probe) -> None:
+    def __init__(
+        self,
+        stores: Mapping[str, IConferenceStore],
+        clocks: StoreClocks,
+        outbox: Outbox,
+        post: Post,
+        tally: Tally,
+        probe: Probe = no_probe,
+    ) -> None:
+        self._stores = stores
         self._clocks = clocks
         self._outbox = outbox
         self._post = post
@@ -78,7 +88,10 @@ class Answers:
             await self.repeat(store, result.loaded.request)
 
     async def say(self, store_platform: str, requester: Requester, certain: bool, message: Message) -> None:
-        """Answer without any memory: what is used while no store can be written."""
+        """Answer without any memory: what is used while no store need be there.
+
+        @param store_platform: in whose store the answer waits, if it can't be delivered at once.
+        """
         kind, outgoing = self._answer_to(requester, certain, message)
         await self._deliver(kind, outgoing, store_platform)
 
@@ -90,8 +103,26 @@ class Answers:
             await self._deliver(Kind.NOTICE if outgoing.exchange else Kind.REPLY, outgoing, store.platform)
 
     async def _deliver(self, kind: Kind, outgoing: Outgoing, platform: str) -> None:
+        """Deliver an answer, or keep it: then the sweep delivers it. Fails where neither can be done."""
         letter = Letter(kind, self._clocks.now_ms(platform), outgoing)
-        await self._post.deliver([letter], platform)
+        if not await self._post.deliver([letter], platform):
+            return
+        store = self._stores.get(platform)
+        try:
+            if store is None:
+                raise StoreError(f"no store of {platform}")
+            await self._keep(store, letter)
+        except StoreError as error:
+            if kind is Kind.NOTICE and await self._post.park_unroutable(letter):
+                return
+            raise BusError("an answer could neither be delivered nor kept") from error
+
+    async def _keep(self, store: IConferenceStore, letter: Letter) -> None:
+        lane = lane_at_home(letter.kind, letter.outgoing.exchange)
+        mark = f"0.0.{letter.outgoing.message_id}"
+        entries = self._outbox.entries({lane: Parcel([letter], [], [])}, mark, letter.born_ms)
+        number = f"?{letter.outgoing.message_id}"
+        await store.commit(Commit(e164=number, touch_record=False, outbox=entries))
 
     def _answer_to(self, requester: Requester, certain: bool, message: Message) -> tuple[Kind, Outgoing]:
         """An answer with its address. Its id is the same each time, if the request can be told from others."""

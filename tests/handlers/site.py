@@ -186,7 +186,7 @@ class Instance:
         self.steps = Steps(Rules(**rules), self.clocks, composer, self.outbox, self.tally, self.probe)
         self.steps.on_failure = self.placing.penalise
         self.lookup = Lookup("pA", lambda: site.platforms, site.stores, self.tally)
-        self.answers = Answers(self.clocks, self.outbox, self.post, self.tally)
+        self.answers = Answers(site.stores, self.clocks, self.outbox, self.post, self.tally)
         self.creating = Creating(
             "pA",
             lambda: site.platforms,
@@ -195,6 +195,7 @@ class Instance:
             self.clocks,
             self.epochs,
             self.steps,
+            self.lookup,
             self.answers,
             self.placing,
             self.tally,

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from css.handlers import addresses as to
-from tests.handlers.site import CM_REPLIES, RMS, Instance, SiteCase, create, release
+from css.ports.bus import TryLater
+from tests.handlers.site import (
+    CM_NOTICES,
+    CM_REPLIES,
+    LEASE_MS,
+    PARKED,
+    RMS,
+    Instance,
+    SiteCase,
+    create,
+    release,
+)
 
 
 class Repeated(SiteCase):
@@ -119,6 +132,134 @@ class Answered(SiteCase):
         self.css.take(create(moid="nobody"), message_id="x")
         self.assertEqual(len({each.message_id for each in self.site.letters("meeting.mccntf.q")}), 1)
         self.assertEqual(len(self.site.letters("meeting.mccntf.q")), 2)
+
+
+class DomainMoved(SiteCase):
+    """The repetition of a create whose domain or platform has changed meanwhile: still the first answer, once more."""
+
+    def move(self, moid: str | None) -> None:
+        """The user domain `uA` belongs to another platform now, or to none."""
+        for known in (self.site.domains.current, self.site.domains.seen):
+            known.pop("uA", None)
+            if moid is not None:
+                known["uA"] = moid
+
+    def again(self) -> None:
+        """The same create once more, and from another instance."""
+        for css in (self.css, Instance(self.site, slot=2)):
+            css.take(create(), message_id="create-0755001", reply_to=CM_REPLIES, correlation_id="c-0755001")
+
+    def test_to_another_platform(self) -> None:
+        """It runs: not created a second time in the other store."""
+        self.run_one()
+        self.move("pB")
+        self.again()
+        self.assertEqual([body["type"] for body in self.answers()], ["MAU_CM_CREATECONF_ACK"] * 3)
+        self.assertEqual(self.site.record("0755001", self.site.other), {})
+        self.assertEqual(len(self.site.letters(RMS)), 1)
+
+    def test_to_nowhere(self) -> None:
+        """A domain that is unknown by now."""
+        self.run_one()
+        self.move(None)
+        self.again()
+        self.assertEqual(self.errcodes(), ["", "", ""])
+
+    def test_to_a_platform_that_is_not_served(self) -> None:
+        """Nor by now."""
+        self.run_one()
+        self.move("pC")
+        self.again()
+        self.assertEqual(self.errcodes(), ["", "", ""])
+
+    def test_pending_where_it_was_before(self) -> None:
+        """Not answered yet: the repetition is answered with it, not refused."""
+        self.move("pB")
+        asked = self.ask()
+        self.move(None)
+        self.again()
+        self.assertEqual(self.answers(), [])
+        request = self.give(asked)
+        ack = {"type": "MCU_MAU_CREATECONF_ACK", "pid": "11"} | {k: request[k] for k in ("confE164", "ip", "epoch")}
+        self.css.take(ack, to.MCU_QUEUE, correlation_id=f"pB/0755001/{request['epoch']}")
+        self.assertEqual([body["type"] for body in self.answers()], ["MAU_CM_CREATECONF_ACK"])
+
+    def test_refused_before_it_became_known(self) -> None:
+        """Refused in the own store: not created in the other one."""
+        self.move(None)
+        self.again()
+        self.move("pB")
+        self.again()
+        self.assertEqual(self.errcodes(), ["UNKNOWN_DOMAIN"] * 4)
+        self.assertEqual(self.site.record("0755001", self.site.other), {})
+
+
+class Undelivered(SiteCase):
+    """An answer that can't be delivered now is not lost: it is kept, or the request is given back."""
+
+    def cut_off(self, body: dict[str, Any], **delivery: Any) -> Deferred[None]:
+        """Hand a request over while the broker is away, for longer than a step waits for it."""
+        self.site.broker.stop()
+        handled = self.css.begin(body, message_id="x", **delivery)
+        self.site.pass_seconds(6)
+        self.site.broker.start()
+        return handled
+
+    def swept(self) -> None:
+        """The sweep carries out what is due."""
+        self.site.pass_seconds(LEASE_MS / 1000, 1)
+        self.css.run(self.css.sweep.tick())
+
+    def test_repeated(self) -> None:
+        """A kept answer waits in the outbox until the broker is back."""
+        self.css.take(create(moid="nobody"), message_id="x", reply_to=CM_REPLIES)
+        self.successResultOf(self.cut_off(create(moid="nobody"), reply_to=CM_REPLIES))
+        self.swept()
+        first, second = self.site.letters(CM_REPLIES)
+        self.assertEqual(first, second)
+
+    def test_repeated_without_the_store(self) -> None:
+        """The store goes away, too: the request is given back."""
+        self.css.take(create(moid="nobody"), message_id="x", reply_to=CM_REPLIES)
+        self.site.broker.stop()
+        again = self.css.begin(create(moid="nobody"), message_id="x", reply_to=CM_REPLIES)
+        self.site.store.fail()
+        self.site.pass_seconds(6)
+        self.failureResultOf(again, TryLater)
+
+    def test_repeated_where_nobody_is(self) -> None:
+        """Among the notices, whose queue is not there: tried again for a minute, then parked."""
+        self.css.take(create(moid="nobody"), message_id="x")
+        self.site.broker.delete_queue(CM_NOTICES)
+        self.css.take(create(moid="nobody"), message_id="x")
+        for _ in range(8):
+            self.swept()
+        (parked,) = self.site.letters(PARKED)
+        self.assertEqual(parked.headers["x-css-reason"], "unroutable")
+        self.css.tick()
+        self.assertEqual(self.site.outbox(), {})
+
+    def test_while_abnormal(self) -> None:
+        """A refusal is kept where the own store can be written."""
+        self.site.set_states(pA="abnormal")
+        self.successResultOf(self.cut_off(create(), reply_to=CM_REPLIES))
+        self.swept()
+        self.assertEqual(self.errcodes(), ["PLATFORM_ABNORMAL"])
+
+    def test_while_abnormal_without_the_store(self) -> None:
+        """It can't be written either: the request is given back."""
+        self.site.set_states(pA="abnormal")
+        self.site.store.fail()
+        self.failureResultOf(self.cut_off(create(), reply_to=CM_REPLIES), TryLater)
+
+    def test_while_abnormal_where_nobody_is(self) -> None:
+        """Nor is there a queue: parked at once, as nothing else would remember how long it has been tried."""
+        self.site.set_states(pA="abnormal")
+        self.site.store.fail()
+        self.site.broker.delete_queue(CM_NOTICES)
+        self.css.take(create(), message_id="x")
+        (parked,) = self.site.letters(PARKED)
+        self.assertEqual(parked.headers["x-css-reason"], "unroutable")
 
 
 class WhileAbnormal(SiteCase):

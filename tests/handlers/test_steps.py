@@ -217,12 +217,12 @@ class Order(SiteCase):
 
     def test_other_numbers_do_not_wait(self) -> None:
         """A number whose step hangs holds up no other."""
-        self.site.store.hang()
-        slow = self.css.begin(create(moid="uA"), message_id="slow", reply_to=CM_REPLIES)
-        fast = self.css.begin(create("2", moid="uB"), message_id="fast", reply_to=CM_REPLIES)
+        self.site.other.hang()
+        slow = self.css.begin(create(moid="uB"), message_id="slow", reply_to=CM_REPLIES)
+        fast = self.css.begin(create("2", moid="uA"), message_id="fast", reply_to=CM_REPLIES)
         self.assertNoResult(slow)
         self.successResultOf(fast)
-        self.site.store.recover()
+        self.site.other.recover()
         self.site.clock.advance(0)
         self.successResultOf(slow)
 
