@@ -75,7 +75,7 @@ class Core:
             tally,
             milliseconds(timers.unroutable_seconds),
         )
-        self.outbox = Outbox(own, self.clocks, self.post, self.lease_ms, world.probe)
+        self.outbox = Outbox(own, self.clocks, self.post, self.tracker, self.lease_ms, world.probe)
         self._make_carriers()
         self.liveness = Liveness(own, world.state, self.clocks, milliseconds(timers.mcu_timeout_seconds))
         self.placing = Placing(

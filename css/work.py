@@ -162,7 +162,9 @@ class Work:
     def _house_rounds(self) -> list[Ticker]:
         """What keeps the instance's own house in order."""
         core, world, timers = self._core, self._world, self._settings.timers
-        sweep = OutboxSweep(core.own, world.stores, core.outbox, core.post, self.tally, core.lease_ms, world.probe)
+        sweep = OutboxSweep(
+            world.reactor, core.own, world.stores, core.outbox, core.post, self.tally, core.lease_ms, world.probe
+        )
         bookings = BookingCheck(world.state, world.stores, self.tally, core.booking_lease_ms)
         return [
             self._ticker("outbox sweep", min(1.0, timers.outbox_lease_seconds / 2), sweep.tick),

@@ -18,6 +18,8 @@ ASK_LANE = "ask"
 """Requests to RMS and to MCU hosts. They need no order: each names its placement, and is useless after `until_ms`."""
 ASK_LEASE_MS = 1_000
 """How long a request is left to whoever committed it: much less than the time in which it must be answered."""
+PEER_LEASE_MS = 1_000
+"""How long a message to another platform is left to whoever committed it: nobody waits for its confirm there."""
 SQL_LANE = "sql"
 LOAD_LANE = "load"
 TAKE_LANE = "take"
@@ -71,7 +73,9 @@ def lane_at_home(kind: Kind, exchange: str) -> str:
 
 def lease_of(lane: str, lease_ms: int) -> int:
     """How long an entry of a lane is left to one instance, where that is usually `lease_ms`."""
-    return min(lease_ms, ASK_LEASE_MS) if lane == ASK_LANE else lease_ms
+    if lane == ASK_LANE:
+        return min(lease_ms, ASK_LEASE_MS)
+    return min(lease_ms, PEER_LEASE_MS) if peer_of(lane) else lease_ms
 
 
 def is_at_home(lane: str) -> bool:

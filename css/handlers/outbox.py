@@ -14,9 +14,10 @@ from twisted.logger import Logger
 from css.handlers import addresses as to
 from css.handlers.clocks import StoreClocks
 from css.handlers.effects import Parcel
-from css.handlers.letters import ASK_LANE, Kind, Letter, is_at_home, lease_of, message_id, pack
+from css.handlers.letters import ASK_LANE, Kind, Letter, is_at_home, lease_of, message_id, pack, peer_of
 from css.handlers.probes import Probe, no_probe
 from css.handlers.tally import Tally
+from css.handlers.tracker import Tracker
 from css.ports.bus import BusError, IBus, Outgoing, Unroutable
 from css.ports.store import Commit, IConferenceStore, OutboxEntry, StoreError
 
@@ -66,6 +67,11 @@ class Post:
         self._tally = tally
         self._unroutable_ms = unroutable_ms
         self.on_silence: OnSilence = lambda token: None
+
+    def reaches(self, peer: str) -> bool:
+        """Whether there is a link to another platform's broker."""
+        bus = self._peers.get(peer)
+        return bus is not None and bus.connected
 
     async def deliver(self, letters: list[Letter], platform: str, peer: str = "", patient: bool = True) -> list[Letter]:
         """Publish letters in order on the own broker, or on that of `peer`.
@@ -135,6 +141,10 @@ class Post:
         """Whether a letter for another platform has waited too long, and so has been parked."""
         return self._age_ms(letter, platform) > PEER_PATIENCE_MS and await self._park(letter, "unreachable")
 
+    async def give_up(self, letters: list[Letter]) -> list[Letter]:
+        """Park letters for another platform that can't be reached. @return: those that could not be parked."""
+        return [each for each in letters if not await self._park(each, "unreachable")]
+
     async def park_unroutable(self, letter: Letter) -> bool:
         """Park a notification that reaches no queue and can't be kept. @return: whether that was so, and is done."""
         try:
@@ -189,14 +199,25 @@ class Outbox:
     @param lease_ms: how long a sweep leaves fresh entries to whoever committed them.
     """
 
-    def __init__(self, own: str, clocks: StoreClocks, post: Post, lease_ms: int, probe: Probe = no_probe) -> None:
+    log = Logger()
+
+    def __init__(
+        self,
+        own: str,
+        clocks: StoreClocks,
+        post: Post,
+        tracker: Tracker,
+        lease_ms: int,
+        probe: Probe = no_probe,
+    ) -> None:
         self._own = own
         self._clocks = clocks
         self._post = post
+        self._tracker = tracker
         self._lease_ms = lease_ms
         self._probe = probe
         self._done: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
-        self._carrying: set[tuple[str, str, str]] = set()
+        self._carrying: set[tuple[str, str, str, str]] = set()
         self.carriers: dict[str, Callable[[IConferenceStore, str, str, Parcel], None]] = {}
         """What carries out the lanes that are not messages, by lane; each clears its entries itself."""
 
@@ -230,6 +251,8 @@ class Outbox:
     ) -> None:
         """Carry the effects of a commit out; returns when the own broker has confirmed its letters, or after 5 s.
 
+        Nobody waits for other platforms' brokers: what can't go there at once is left to the sweep.
+
         What another instance has not finished of this number (`waiting`) goes first: such lanes are left to the sweep,
         but for the one that needs no order.
         """
@@ -241,20 +264,33 @@ class Outbox:
         for lane in waiting:
             if lane != ASK_LANE:
                 ready.pop(lane, None)
+        for lane, parcel in ready.items():
+            if self._post.reaches(peer_of(lane)):
+                self._tracker.run(self._carry(store, e164, mark, {lane: parcel.letters}), f"letters to {lane}")
         at_home = {lane: parcel.letters for lane, parcel in ready.items() if is_at_home(lane)}
-        letters = [letter for each in at_home.values() for letter in each]
-        if letters:
-            key = (store.platform, e164, mark)
-            self._carrying.add(key)
-            try:
-                left = await self._post.deliver(letters, store.platform)
-            finally:
-                self._carrying.discard(key)
-            await self._settle(store, e164, mark, at_home, left)
+        if any(at_home.values()):
+            await self._carry(store, e164, mark, at_home)
+
+    async def _carry(self, store: IConferenceStore, e164: str, mark: str, lanes: Mapping[str, list[Letter]]) -> None:
+        """Publish the letters of lanes that all go to the own broker, or of one lane that goes to another one."""
+        peer = peer_of(next(iter(lanes)))
+        keys = {(store.platform, e164, lane, mark) for lane in lanes}
+        letters = [letter for each in lanes.values() for letter in each]
+        self._carrying |= keys
+        try:
+            left = await self._post.deliver(letters, store.platform, peer, patient=not peer)
+        finally:
+            self._carrying -= keys
+        try:
+            await self._settle(store, e164, mark, lanes, left)
+        except StoreError as error:
+            if not peer:
+                raise
+            self.log.info("{e164}: all of its letters to {peer} go again: {error}", e164=e164, peer=peer, error=error)
 
     def is_carrying(self, store: IConferenceStore, e164: str, lane: str, mark: str) -> bool:
         """Whether this instance is sending an entry right now: a busy one may take longer than the lease."""
-        return is_at_home(lane) and (store.platform, e164, mark) in self._carrying
+        return (store.platform, e164, lane, mark) in self._carrying
 
     def is_done(self, store: IConferenceStore, e164: str, lane: str, mark: str) -> bool:
         """Whether this instance has carried an entry out, and has not forgotten it yet."""

@@ -209,6 +209,9 @@ class IConferenceStore(Interface):
     async def outbox_lanes(platform: str) -> list[str]:
         """@return: lanes of a platform in which anything waits."""
 
+    async def outbox_size(platform: str, lane: str) -> int:
+        """@return: how many entries wait in a lane. Costs in proportion to the numbers in it."""
+
     async def read_hash(key: str) -> Fields:
         """Read one of the public hashes (`domain/<moid>/info`, …) by its full key; empty if missing."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from css.handlers.effects import Parcel
@@ -25,6 +26,10 @@ from css.handlers.tally import Tally
 from css.ports.store import IConferenceStore, OutboxBatch, StoreError
 
 PAGE = 200
+PEER_ROUND_SECONDS = 10.0
+"""How often letters to a platform without a link are looked at: only their age can matter."""
+MOST_FOR_A_PEER = 10_000
+"""How many entries wait for one platform that can't be reached (contract, section 1)."""
 
 
 class OutboxSweep:
@@ -37,6 +42,7 @@ class OutboxSweep:
 
     def __init__(
         self,
+        reactor: IReactorTime,
         own: str,
         stores: Mapping[str, IConferenceStore],
         outbox: Outbox,
@@ -45,6 +51,7 @@ class OutboxSweep:
         lease_ms: int,
         probe: Probe = no_probe,
     ) -> None:
+        self._reactor = reactor
         self._own = own
         self._stores = stores
         self._outbox = outbox
@@ -52,22 +59,52 @@ class OutboxSweep:
         self._tally = tally
         self._lease_ms = lease_ms
         self._probe = probe
+        self._next_look: dict[tuple[str, str], float] = {}
+        """(store, lane to a platform without a link) -> when it is looked at again."""
+        self._sizes: dict[tuple[str, str], int] = {}
+        """The same -> how many entries were in it in this round."""
+        self._surplus = 0
+        """How many of the next entries are too many, and so are parked."""
 
     async def tick(self) -> None:
         """One round. Fails with the last `StoreError`, after all stores have been tried."""
         failed: StoreError | None = None
+        parked = self._tally["parked_unreachable"]
+        self._sizes.clear()
         for store in list(self._stores.values()):
             try:
                 for lane in await store.outbox_lanes(self._own):
                     await self._sweep(store, lane)
             except StoreError as error:
                 failed = error
+        if self._tally["parked_unreachable"] > parked:
+            count = self._tally["parked_unreachable"] - parked
+            self.log.error("ALERT: {count} messages to platforms that can't be reached are parked", count=count)
         if failed is not None:
             raise failed
 
     async def _sweep(self, store: IConferenceStore, lane: str) -> None:
+        peer = peer_of(lane)
+        if peer and not self._post.reaches(peer):
+            await self._sweep_unreachable(store, lane)
+            return
         while await self._sweep_page(store, lane):
             pass
+
+    async def _sweep_unreachable(self, store: IConferenceStore, lane: str) -> None:
+        """What waits for a platform without a link is parked when it is too old, and when it is too much."""
+        place, now = (store.platform, lane), self._reactor.seconds()
+        size = self._sizes[place] = await store.outbox_size(self._own, lane)
+        total = sum(count for (_, other), count in self._sizes.items() if other == lane)
+        self._surplus = max(0, total - MOST_FOR_A_PEER)
+        if not self._surplus and now < self._next_look.get(place, 0.0):
+            return
+        self._next_look[place] = now + PEER_ROUND_SECONDS
+        try:
+            for _ in range(size // PAGE + 1):
+                await self._sweep_page(store, lane)
+        finally:
+            self._surplus = 0
 
     async def _sweep_page(self, store: IConferenceStore, lane: str) -> bool:
         """Carry one page out. @return: whether another may follow at once: there is more, and this one has gone."""
@@ -105,7 +142,11 @@ class OutboxSweep:
             )
             self._outbox.mark_done(store, batch.e164, lane, mark)
             return True
-        left = await self._post.deliver(letters, store.platform, peer_of(lane), patient=False)
+        if self._surplus:
+            self._surplus -= 1
+            left = await self._post.give_up(letters)
+        else:
+            left = await self._post.deliver(letters, store.platform, peer_of(lane), patient=False)
         self._probe("sweep", "after_confirm")
         if not left:
             self._outbox.mark_done(store, batch.e164, lane, mark)

@@ -154,6 +154,7 @@ class OutboxContract(StoreFixture):
         self.assertEqual(batches, [OutboxBatch(E164, [("9.1", b"\xff\x00d")])])
         self.assertEqual(await self.other.take_outbox("A", "cm", 60_000, 10), [])
         self.assertEqual(await self.store.take_outbox("A", "sql", 60_000, 10), [OutboxBatch(E164, [("9.1", b"")])])
+        self.assertEqual([await self.store.outbox_size(each, "cm") for each in "ABC"], [1, 1, 0])
         for platform, lane in (("A", "cm"), ("A", "sql"), ("B", "cm")):
             await self.store.clear_outbox(platform, lane, [(E164, "9.1"), (E164, "8.8"), ("unknown", "1.1")])
             self.assertNotIn(lane, await self.store.outbox_lanes(platform))
@@ -164,6 +165,7 @@ class OutboxContract(StoreFixture):
         marks = ["10.2", "9.10", "9.9", "10.10", f"{FIRST}.3", f"{LATER}.1"]
         for mark in marks:
             await self.store.commit(beside(outbox=(effect(mark),)))
+        self.assertEqual(await self.store.outbox_size("A", "cm"), len(marks))
         (batch,) = await self.store.take_outbox("A", "cm", 60_000, 10)
         ordered = ["9.9", "9.10", "10.2", "10.10", f"{FIRST}.3", f"{LATER}.1"]
         self.assertEqual([mark for mark, _ in batch.entries], ordered)

@@ -167,7 +167,7 @@ class Instance:
         self.clocks = StoreClocks(site.clock)
         self.epochs = EpochSource(slot)
         self.post = Post(site.clock, self.clocks, self.bus, {"pB": self.other_bus}, self.tally, 60_000)
-        self.outbox = Outbox("pA", self.clocks, self.post, LEASE_MS)
+        self.outbox = Outbox("pA", self.clocks, self.post, self.tracker, LEASE_MS)
         self.rows = RowWriter(lambda: site.database, self.outbox, self.tracker, self.tally)
         self._make_carriers()
         self.liveness = Liveness("pA", lambda: site.state, self.clocks, 15_000)
@@ -216,7 +216,7 @@ class Instance:
         )
         self.dispatcher = Dispatcher(self.bus, routes, self.tally, self.liveness.notice, self.probe)
         self.due = DueWork("pA", site.stores, self.clocks, self.mcus.overdue)
-        self.sweep = OutboxSweep("pA", site.stores, self.outbox, self.post, self.tally, LEASE_MS)
+        self.sweep = OutboxSweep(site.clock, "pA", site.stores, self.outbox, self.post, self.tally, LEASE_MS)
 
     def _make_carriers(self) -> None:
         site = self.site

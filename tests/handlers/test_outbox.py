@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from css.handlers import addresses as to
 from css.handlers.effects import Parcel
 from css.handlers.letters import ASK_LANE, OWN_LANE, Kind, Letter, is_at_home, notice_lane, peer_lane, peer_of
-from css.ports.bus import Outgoing
+from css.ports.bus import Outgoing, Queue, Topology
 from css.ports.store import Commit, OutboxEntry, StoreError
 from tests.handlers.site import CM_NOTICES, CM_REPLIES, LOCATOR, NOW, RMS, Instance, SiteCase
 
@@ -160,6 +160,65 @@ class OtherPlatform(PostCase):
         self.assertEqual(
             [each.headers["x-css-reason"] for each in self.site.letters(to.PARK_QUEUE)], ["unreachable"] * 2
         )
+
+
+class CarriedAbroad(SiteCase):
+    """Letters to another platform go at once where there is a link, and hold nobody up."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        peers = self.site.connected_bus(self.site.other_broker)
+        peers.declare(Topology(queues=(Queue("there"),)))
+        self.site.clock.advance(0)
+
+    def notice(self, number: int, css: Instance | None = None) -> Deferred[None]:
+        """Commit a notice to pB, and carry it out."""
+        css, lane, mark = css or self.css, peer_lane("pB"), f"1.{number}"
+        parcels = {lane: Parcel([Letter(Kind.NOTICE, NOW_MS, Outgoing("", "there", b"{}", mark))], [], [])}
+        entries = css.outbox.entries(parcels, mark, NOW_MS)
+        commit = Commit(e164="1", touch_record=False, outbox=entries)
+        result = css.run(self.site.store.commit(commit))
+        carried = Deferred.fromCoroutine(css.outbox.carry_out(self.site.store, "1", parcels, mark, result.waiting))
+        self.site.clock.advance(0)
+        return carried
+
+    def there(self) -> list[str]:
+        """Ids of what has arrived."""
+        return [each.message_id for each in self.site.other_broker.messages("there")]
+
+    def test_at_once(self) -> None:
+        """Not only with the next sweep; then it is forgotten."""
+        self.successResultOf(self.notice(1))
+        self.assertEqual(self.there(), ["1.1"])
+        self.css.tick()
+        self.assertEqual(self.site.outbox(), {})
+
+    def test_broker_hangs(self) -> None:
+        """The step does not wait for another platform's confirm; the sweep does not send it beside that."""
+        self.site.other_broker.hang()
+        self.successResultOf(self.notice(1))
+        self.site.pass_seconds(2)
+        self.css.run(self.css.sweep.tick())
+        self.site.other_broker.resume()
+        self.site.pass_seconds(0.2)
+        self.assertEqual(self.there(), ["1.1"])
+
+    def test_no_link(self) -> None:
+        """Left to the sweep."""
+        self.site.other_broker.stop()
+        self.successResultOf(self.notice(1))
+        self.assertEqual(self.site.outbox(), {"peer/pB/1": ["1.1"]})
+
+    def test_behind_what_waits(self) -> None:
+        """What another instance has not sent yet goes first."""
+        self.site.other_broker.stop()
+        self.successResultOf(self.notice(1, Instance(self.site, slot=2)))
+        self.site.other_broker.start()
+        self.site.pass_seconds(4)
+        self.successResultOf(self.notice(2))
+        self.assertEqual(self.there(), [])
+        self.css.run(self.css.sweep.tick())
+        self.assertEqual(self.there(), ["1.1", "1.2"])
 
 
 class Lanes(SiteCase):

@@ -9,12 +9,12 @@ from css.handlers.letters import OWN_LANE, Kind, Letter, pack, peer_lane
 from css.ports.bus import Outgoing, Queue, Topology
 from css.ports.store import Commit, IConferenceStore, OutboxEntry, StoreError
 from css.timers import sweep
-from tests.handlers.site import CM_REPLIES, NOW, SiteCase, token
+from tests.handlers.site import CM_REPLIES, NOW, PARKED, SiteCase, token
 
 NOW_MS = NOW * 1000
 
 
-class Sweep(SiteCase):
+class SweepCase(SiteCase):
     """Entries as instances leave them."""
 
     def leave(self, lane: str, mark: str, data: bytes, e164: str = "1", store: IConferenceStore | None = None) -> None:
@@ -35,6 +35,10 @@ class Sweep(SiteCase):
     def ids(self, queue: str = CM_REPLIES) -> list[str]:
         """Ids of what is in a queue."""
         return [letter.message_id for letter in self.site.letters(queue)]
+
+
+class Sweep(SweepCase):
+    """What a round does."""
 
     def test_all_stores_and_lanes(self) -> None:
         """Published with the ids they were written with, and forgotten."""
@@ -171,3 +175,80 @@ class Sweep(SiteCase):
         self.leave("ask", f"{request['epoch']}.2.other", pack([letter]), "0755001")
         self.sweep(1)
         self.assertEqual(len(self.asked("0755001")), 2)
+
+
+class Unreachable(SweepCase):
+    """Notices for a platform to whose broker there is no link."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.lane = peer_lane("pB")
+        peers = self.site.connected_bus(self.site.other_broker)
+        peers.declare(Topology(queues=(Queue("there"),)))
+        self.site.clock.advance(0)
+        self.site.other_broker.stop()
+
+    def leave_notices(self, *numbers: int, e164: str = "1", store: IConferenceStore | None = None) -> None:
+        """A notice each."""
+        for number in numbers:
+            letter = self.letter(f"{e164}.{number}", "there", Kind.NOTICE)
+            self.leave(self.lane, f"1.{number}", pack([letter]), e164, store)
+
+    def parked(self) -> list[str]:
+        """Ids of what is parked, each with the right reason."""
+        letters = self.site.letters(PARKED)
+        self.assertLessEqual({each.headers["x-css-reason"] for each in letters}, {"unreachable"})
+        return [each.message_id for each in letters]
+
+    def there(self) -> list[str]:
+        """Ids of what has arrived."""
+        return [each.message_id for each in self.site.other_broker.messages("there")]
+
+    def test_at_most_so_many(self) -> None:
+        """Those beyond the limit are parked, over all stores; the others arrive when the link is back."""
+        self.patch(sweep, "MOST_FOR_A_PEER", 10)
+        self.leave_notices(*range(8))
+        self.leave_notices(*range(5), e164="2", store=self.site.other)
+        self.sweep()
+        self.assertEqual(self.parked(), ["1.0", "1.1", "1.2"])
+        self.sweep(1)
+        self.assertEqual(len(self.parked()), 3)
+        self.site.other_broker.start()
+        self.site.pass_seconds(5)
+        self.sweep()
+        self.assertEqual(self.there(), [f"2.{n}" for n in range(5)] + [f"1.{n}" for n in range(3, 8)])
+
+    def test_exactly_so_many(self) -> None:
+        """None is parked."""
+        self.patch(sweep, "MOST_FOR_A_PEER", 10)
+        self.leave_notices(*range(10))
+        self.sweep()
+        self.assertEqual(self.parked(), [])
+
+    def test_at_most_so_long(self) -> None:
+        """All of them, though they are more than a page, within a look after their ten minutes."""
+        self.patch(sweep, "PAGE", 3)
+        for number in range(10):
+            self.leave_notices(1, e164=str(number))
+        for _ in range(60):
+            self.sweep(10)
+        self.assertEqual(self.parked(), [])
+        self.sweep(10)
+        self.assertEqual(len(self.parked()), 10)
+        self.assertEqual(self.site.outbox(), {})
+
+    def test_looked_at_seldom(self) -> None:
+        """While there is no link, nothing is claimed again and again."""
+        self.leave_notices(1)
+        for _ in range(10):
+            self.sweep(1)
+        self.assertLessEqual(self.css.tally["swept_peer"], 2)
+
+    def test_soon_after_the_link_is_back(self) -> None:
+        """Not a whole lease later."""
+        self.leave_notices(1)
+        self.sweep()
+        self.site.other_broker.start()
+        self.site.pass_seconds(4)  # the longest pause before a reconnect
+        self.sweep()
+        self.assertEqual(self.there(), ["1.1"])

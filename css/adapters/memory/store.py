@@ -115,6 +115,13 @@ class MemoryStore:
     async def outbox_lanes(self, platform: str) -> list[str]:
         return await self.server.run(lambda: sorted(self._keys.members(outbox_lanes_key(platform))))
 
+    async def outbox_size(self, platform: str, lane: str) -> int:
+        def size() -> int:
+            numbers = self._keys.sorted_set(outbox_due_key(platform, lane)).scores
+            return sum(self._keys.hash_size(outbox_key(platform, lane, e164)) for e164 in numbers)
+
+        return await self.server.run(size)
+
     async def read_hash(self, key: str) -> Fields:
         return await self.server.run(lambda: self._keys.hash(key))
 

@@ -91,6 +91,10 @@ class RedisStore:
     async def outbox_lanes(self, platform: str) -> list[str]:
         return sorted(map(text, await self.link.command("SMEMBERS", f"css/outlanes/{platform}")))
 
+    async def outbox_size(self, platform: str, lane: str) -> int:
+        size: int = await self.link.run(scripts.OUTBOX_SIZE, (platform, lane))
+        return size
+
     async def read_hash(self, key: str) -> Fields:
         return fields(await self.link.command("HGETALL", key))
 

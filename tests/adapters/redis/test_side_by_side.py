@@ -128,6 +128,7 @@ class SideBySide(RuleBasedStateMachine):
     def take_outbox(self, platform: str, lane: str, limit: int) -> None:
         self._both(lambda store: store.take_outbox(platform, lane, LEASE, limit))
         self._both(lambda store: store.outbox_lanes(platform))
+        self._both(lambda store: store.outbox_size(platform, lane))
 
     @rule(lane=NAMES, done=st.lists(st.tuples(NUMBERS | st.just(""), MARKS), max_size=9))
     def clear_outbox(self, lane: str, done: list[tuple[str, str]]) -> None:
