@@ -186,6 +186,10 @@ class Work:
         in_flight: int = sum(consumer.in_flight for consumer in self._consumers.values())
         return in_flight + self._core.tracker.in_flight
 
+    def reaches(self, peer: str) -> bool:
+        """Whether there is a link to another platform's broker."""
+        return self._core.post.reaches(peer)
+
     def refuse(self) -> None:
         """Take only what CMs ask: while the own platform is abnormal they are all refused."""
         self._consume([to.CM_QUEUE])

@@ -19,10 +19,11 @@ from twisted.internet.threads import deferToThread
 from css.adapters.amqp.address import AmqpAddress
 from css.adapters.amqp.bus import AmqpBus
 from css.adapters.crypto.fernet import FernetCipher
-from css.adapters.memory.bus import MemoryBroker
+from css.adapters.memory.bus import MemoryBroker, MemoryBus
 from css.adapters.memory.ledger import MemoryLedger
 from css.adapters.memory.sql import MemoryDatabase
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
+from css.adapters.pending import PendingPublishes
 from css.adapters.redis.settings import RedisSettings
 from css.adapters.redis.store import RedisStore, connect
 from css.adapters.sql.database import SqlDatabase
@@ -98,6 +99,20 @@ class SharedDatabase(MemoryDatabase):
         """Nothing."""
 
 
+class PeerLink(MemoryBus):
+    """A link to another platform's broker that can stay cut."""
+
+    def __init__(self, broker: MemoryBroker, name: str, is_cut: Callable[[], bool]) -> None:
+        super().__init__(broker, name, PendingPublishes(reactor, 10_000, 64 * 1024 * 1024, 5.0))
+        self._is_cut = is_cut
+
+    def _connect(self) -> None:
+        if self._is_cut():
+            self._retry = reactor.callLater(0.1, self._connect)
+        else:
+            super()._connect()
+
+
 class MemoryGround:
     """Everything in this process."""
 
@@ -107,6 +122,8 @@ class MemoryGround:
         self.brokers: dict[str, MemoryBroker] = {}
         self.stores: dict[str, MemoryStore] = {}
         self.database = SharedDatabase(reactor.seconds)
+        self._links: dict[tuple[str, str], list[PeerLink]] = {}
+        self._cut: set[tuple[str, str]] = set()
 
     def add_platform(self, moid: str) -> None:
         self.brokers[moid] = MemoryBroker(reactor, Random(7))
@@ -123,9 +140,30 @@ class MemoryGround:
             "mysql": {"ip": "memory", "port": 1, "db": "css"},
         }
 
+    async def peer_config(self, viewer: str, moid: str) -> dict[str, Any]:
+        """What the PMS of one platform tells of another one."""
+        return self.config_of(moid, ())
+
     def bus(self, moid: str, name: str) -> IBus:
         bus: IBus = self.brokers[moid].bus(name)
         return bus
+
+    def peer_bus(self, viewer: str, moid: str, name: str) -> IBus:
+        """A link of one platform's CSS to another one's broker."""
+        link = PeerLink(self.brokers[moid], name, lambda: (viewer, moid) in self._cut)
+        self._links.setdefault((viewer, moid), []).append(link)
+        bus: IBus = link
+        return bus
+
+    async def cut(self, viewer: str, moid: str) -> None:
+        """Cut the links of one platform's CSS to another one's broker, until `mend`."""
+        self._cut.add((viewer, moid))
+        for link in self._links.get((viewer, moid), ()):
+            link.drop_link()
+
+    async def mend(self, viewer: str, moid: str) -> None:
+        """Let links that were cut come back."""
+        self._cut.discard((viewer, moid))
 
     def connector(self, settings: Settings) -> MemoryConnector:
         return MemoryConnector(self, settings)
@@ -168,7 +206,8 @@ class MemoryConnector:
         return self._ground.bus(self._settings.platform.moid, self._settings.instance.name)
 
     def make_bus(self, moid: str, addresses: tuple[BrokerAddress, ...]) -> IBus:
-        return self._ground.bus(addresses[0].vhost, f"{self._settings.instance.name}>{moid}")
+        own, name = self._settings.platform.moid, self._settings.instance.name
+        return self._ground.peer_bus(own, addresses[0].vhost, f"{name}>{moid}")
 
     def make_store(self, address: RedisAddress) -> IConferenceStore:
         store: IConferenceStore = MemoryStore(
@@ -208,23 +247,43 @@ class ServerGround:
         self.rabbitmq = servers().rabbitmq()
         self.redis_address = servers().redis_address()
 
+    def broker_of(self, moid: str) -> Any:
+        """The RabbitMQ in which a platform has its vhost."""
+        return self.rabbitmq
+
+    def redis_of(self, moid: str) -> tuple[str, int]:
+        """Host and port of the Redis in which a platform has its database."""
+        return self.redis_address
+
+    def new_redis_database(self, moid: str) -> int:
+        """An empty database for a platform."""
+        return servers().new_redis_database()
+
     def add_platform(self, moid: str) -> None:
-        self.vhosts[moid] = self.rabbitmq.new_vhost()
-        self.redis[moid] = servers().new_redis_database()
-        host, port = self.redis_address
+        self.vhosts[moid] = self.broker_of(moid).new_vhost()
+        self.redis[moid] = self.new_redis_database(moid)
+        host, port = self.redis_of(moid)
         self.stores[moid] = connect(reactor, RedisSettings(host=host, port=port, db=self.redis[moid]), moid)
         self.stores[moid].start()
 
     def amqp_url(self, moid: str) -> str:
-        return f"amqp://guest:guest@{self.rabbitmq.host}:{self.rabbitmq.port}/{self.vhosts[moid]}"
+        broker = self.broker_of(moid)
+        return f"amqp://guest:guest@{broker.host}:{broker.port}/{self.vhosts[moid]}"
 
     def config_of(self, moid: str, mains: tuple[str, ...]) -> dict[str, Any]:
-        host, port = self.redis_address
-        redis = [{"ip": host, "port": port, "db": self.redis[each], "platformmoid": each} for each in (moid, *mains)]
+        broker = self.broker_of(moid)
         return {
-            "mq": [{"ip": self.rabbitmq.host, "port": self.rabbitmq.port, "vhost": self.vhosts[moid]}],
-            "redis": redis,
+            "mq": [{"ip": broker.host, "port": broker.port, "vhost": self.vhosts[moid]}],
+            "redis": [self._redis_config(each) for each in (moid, *mains)],
         }
+
+    def _redis_config(self, moid: str) -> dict[str, Any]:
+        host, port = self.redis_of(moid)
+        return {"ip": host, "port": port, "db": self.redis[moid], "platformmoid": moid}
+
+    async def peer_config(self, viewer: str, moid: str) -> dict[str, Any]:
+        """What the PMS of one platform tells of another one."""
+        return self.config_of(moid, ())
 
     def bus(self, moid: str, name: str) -> IBus:
         bus: IBus = AmqpBus(reactor, [AmqpAddress.from_url(self.amqp_url(moid))], name=name)
@@ -260,7 +319,8 @@ class ServerGround:
 
     async def on_channel(self, moid: str, use: Callable[[Any], Any]) -> Any:
         """Have `use(channel)` called in a thread, with pika's blocking channel to a platform's vhost."""
-        return await on_channel(self.rabbitmq.host, self.rabbitmq.port, self.vhosts[moid], use)
+        broker = self.broker_of(moid)
+        return await on_channel(broker.host, broker.port, self.vhosts[moid], use)
 
     async def close(self) -> None:
         await gatherResults([store.stop() for store in self.stores.values()])
@@ -316,19 +376,29 @@ class Stage:
         self, moid: str, hosts: list[str], main: tuple[str, ...] = (), backup: tuple[str, ...] = ()
     ) -> Site:
         """Add a platform with its peers, started; add the platforms that it backs up before."""
-        self.ground.add_platform(moid)
-        configs = {each: self.ground.config_of(each, ()) for each in (*main, *backup) if each in self.sites}
+        if moid not in self.ground.stores:
+            self.ground.add_platform(moid)
+        others = [each for each in dict.fromkeys((*main, *backup)) if each in self.ground.stores]
+        configs = {each: await self.ground.peer_config(moid, each) for each in others}
         configs[moid] = self.ground.config_of(moid, main)
         bus = self.ground.bus(moid, f"peers-{moid}")
         bus.start()
         peers = PlatformPeers(
             bus, reactor, self.random, moid, hosts=hosts, licence_key=KEY, configs=configs, main=main, backup=backup
         )
-        peers.bmc.licences[moid] = {}
+        for each in (moid, *main):
+            peers.bmc.licences[each] = {}
         peers.start()
         await bus.when_connected()
         site = self.sites[moid] = Site(moid, peers, bus)
         return site
+
+    async def pair(self, hosts: dict[str, list[str]]) -> list[Site]:
+        """Add platforms of which each backs up all others. @param hosts: of each platform, by its moid."""
+        for moid in hosts:
+            self.ground.add_platform(moid)
+        others = {moid: tuple(each for each in hosts if each != moid) for moid in hosts}
+        return [await self.platform(moid, hosts[moid], others[moid], others[moid]) for moid in hosts]
 
     def instance(self, moid: str, name: str = "css-1", probe: Any = no_probe, **timers: float) -> CssService:
         """Start an instance of a platform."""

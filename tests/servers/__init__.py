@@ -61,13 +61,13 @@ class Servers:
     def __init__(self, ask: Callable[[str], Any]) -> None:
         self._ask = ask
 
-    def redis_address(self) -> tuple[str, int]:
-        """Host and port of the run's Redis. Use a database of your own in it."""
-        return self._address("redis")
+    def redis_address(self, second: bool = False) -> tuple[str, int]:
+        """Host and port of the run's Redis, or of its second one. Use a database of your own in it."""
+        return self._address("redis-2" if second else "redis")
 
-    def new_redis_database(self) -> int:
-        """The number of an empty database of the run's Redis."""
-        return int(self._ask("database redis"))
+    def new_redis_database(self, second: bool = False) -> int:
+        """The number of an empty database of the run's Redis, or of its second one."""
+        return int(self._ask("database redis-2" if second else "database redis"))
 
     def valkey_address(self) -> tuple[str, int]:
         """Host and port of the run's Valkey. Use a database of your own in it."""
@@ -77,10 +77,11 @@ class Servers:
         """The number of an empty database of the run's Valkey."""
         return int(self._ask("database valkey"))
 
-    def rabbitmq(self) -> SharedRabbitMQ:
-        """The run's RabbitMQ."""
-        host, port = self._address("rabbitmq")
-        return SharedRabbitMQ(host, port, lambda: str(self._ask("vhost rabbitmq")))
+    def rabbitmq(self, second: bool = False) -> SharedRabbitMQ:
+        """The run's RabbitMQ, or its second one."""
+        kind = "rabbitmq-2" if second else "rabbitmq"
+        host, port = self._address(kind)
+        return SharedRabbitMQ(host, port, lambda: str(self._ask(f"vhost {kind}")))
 
     def mariadb(self) -> SharedMariaDB:
         """The run's MariaDB."""

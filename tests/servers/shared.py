@@ -26,12 +26,14 @@ from tests.servers.redis import DATABASES, RedisServer, ValkeyServer, command
 ENVIRONMENT = "CSS_TEST_SERVERS"
 """The environment variable: a JSON object with `socket`, the path of the owner's socket."""
 
-_KINDS: dict[str, Callable[[], Server]] = {
+_USUAL: dict[str, Callable[[], Server]] = {
     "redis": RedisServer,
     "valkey": ValkeyServer,
     "rabbitmq": RabbitMQServer,
     "mariadb": MariaDBServer,
 }
+_KINDS: dict[str, Callable[[], Server]] = {**_USUAL, "redis-2": RedisServer, "rabbitmq-2": RabbitMQServer}
+"""Those with a number are a second node each, for tests of two platforms; they start only when asked for."""
 
 _ANSWER_LIMIT_SECONDS = 120.0
 
@@ -42,10 +44,10 @@ class Owner:
     def __init__(self) -> None:
         self._servers: dict[str, Server] = {}
         self._locks = {kind: threading.Lock() for kind in _KINDS}
-        self._databases = {kind: itertools.count() for kind in ("redis", "valkey")}
+        self._databases = {kind: itertools.count() for kind in ("redis", "valkey", "redis-2")}
 
     def answer(self, question: str) -> Any:
-        """`address <kind>`, `database redis|valkey`, `vhost rabbitmq` or `schema mariadb`: a JSON value."""
+        """`address <kind>`, `database <kind>`, `vhost <kind>` or `schema mariadb`: a JSON value."""
         verb, _, kind = question.partition(" ")
         server = self._server(kind)
         if verb == "address":
@@ -62,9 +64,9 @@ class Owner:
         raise ValueError(f"nobody can answer {question!r}")
 
     def start_all(self) -> None:
-        """Start every kind now, at the same time."""
-        with ThreadPoolExecutor(len(_KINDS)) as pool:
-            list(pool.map(self._server, _KINDS))
+        """Start every usual kind now, at the same time."""
+        with ThreadPoolExecutor(len(_USUAL)) as pool:
+            list(pool.map(self._server, _USUAL))
 
     def close(self) -> None:
         """End all servers."""
