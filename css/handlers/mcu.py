@@ -145,7 +145,11 @@ class McuAnswers:
 
     async def changed(self, notice: StateChangeNotice, delivery: Delivery) -> None:
         """A conference has another name or password (seed 5.1, 5.2)."""
-        store = await self._store_of(notice.confE164, delivery)
+        store = await self._store_of(notice.confE164, None, delivery)
+        if store is None:
+            if not delivery.redelivered:
+                raise StoreError(f"{notice.confE164}: no record found, and not every store answered")
+            return  # no list repairs a name, so it was tried once more; for ever would fill the queue
         mcu = McuProcess(self._own, notice.ip, notice.pid)
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:

@@ -238,11 +238,6 @@ class BetweenPlatforms(Case):
         self.peers.declare(Topology(queues=(Queue("cmu.conf.q:10.0.0.1:11"),)))
         self.site.clock.advance(0)
 
-    def sweep(self) -> None:
-        """What waits for another platform goes there."""
-        self.site.pass_seconds(11, 1)
-        self.css.run(self.css.sweep.tick())
-
     def test_of_this_platform_and_elsewhere(self) -> None:
         """The MCU there is told on its own broker, the CM here; the deadline is the other platform's business."""
         self.run_one()
@@ -250,7 +245,6 @@ class BetweenPlatforms(Case):
         self.ask_to_delay(css)
         self.assertEqual(len(self.notices()), 1)
         self.assertEqual(self.told("10.0.0.1"), [])
-        self.sweep()
         (told,) = self.site.other_broker.messages("cmu.conf.q:10.0.0.1:11")
         self.assertIn(b"MAU_CMU_CONFDURATION_NTF", told.body)
         self.assertIn("0755001", self.site.store.server.keyspace.sorted_set("css/index/due/pB").scores)
@@ -269,7 +263,6 @@ class BetweenPlatforms(Case):
         self.site.set_states(pA="normal", pB="normal")
         self.css.take(delay_by(request), to.MCU_QUEUE, message_id="delay")
         self.assertEqual(self.told(request["ip"])[0]["type"], "MAU_MCU_DELAYCONF_ACK")
-        self.sweep()
         self.assertEqual(self.notices(), [])
         (told,) = self.site.other_broker.messages(CM_NOTICES)
         self.assertIn(b"CM_MAU_CONFDURATION_NTF", told.body)

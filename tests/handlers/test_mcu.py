@@ -431,6 +431,13 @@ class StateChanges(SiteCase):
             self.say(request, "", confname=name)
         self.assertEqual(self.known()[0], "一")
 
+    def test_nobody_knows_while_a_store_is_away(self) -> None:
+        """Tried once more, as no list repairs a name; then dropped, so that it can't fill the queue."""
+        self.site.other.fail()
+        body = {"type": "MCU_MAU_CONFSTATECHANGE_NTF", "confE164": "9", "ip": "10.0.0.1", "pid": "11", "confname": "晚会"}
+        self.failureResultOf(self.css.begin(body, to.MCU_QUEUE), TryLater)
+        self.css.take(body, to.MCU_QUEUE, redelivered=True)
+
     def test_of_another_process(self) -> None:
         """Only the process that runs it knows."""
         request = self.run_one()
