@@ -434,7 +434,7 @@ class StateChanges(SiteCase):
     def test_nobody_knows_while_a_store_is_away(self) -> None:
         """Tried once more, as no list repairs a name; then dropped, so that it can't fill the queue."""
         self.site.other.fail()
-        body = {"type": "MCU_MAU_CONFSTATECHANGE_NTF", "confE164": "9", "ip": "10.0.0.1", "pid": "11", "confname": "晚会"}
+        body = {"type": "MCU_MAU_CONFSTATECHANGE_NTF", "confE164": "9", "ip": "10.0.0.1", "pid": "11", "password": ""}
         self.failureResultOf(self.css.begin(body, to.MCU_QUEUE), TryLater)
         self.css.take(body, to.MCU_QUEUE, redelivered=True)
 
