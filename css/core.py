@@ -91,7 +91,6 @@ class Core:
         )
         composer = Composer(own, world.platforms)
         self.steps = Steps(_rules(settings), self.clocks, composer, self.outbox, tally, world.probe)
-        self.steps.on_failure = self.placing.penalise
         self.lookup = Lookup(own, world.platforms, world.stores, tally)
         self.answers = Answers(world.stores, self.clocks, self.outbox, self.post, tally, world.probe)
 

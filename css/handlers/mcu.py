@@ -84,7 +84,9 @@ class McuAnswers:
         async def prepare(c: Conference | None, now_ms: int) -> Event:
             return McuAccepted(now_ms=now_ms, ip=ack.ip, pid=ack.pid, epoch=ack.epoch, time=ack.time)
 
-        await self._steps.take(store, ack.confE164, "accept", prepare)
+        decision = await self._steps.take(store, ack.confE164, "accept", prepare)
+        if decision is not None and decision.changed:
+            self._placing.answered(ack.ip)
 
     async def refused(self, nack: McuCreateNack | RestoreNack, delivery: Delivery) -> None:
         """A host has refused a conference: the next one is booked and asked."""
@@ -114,7 +116,10 @@ class McuAnswers:
             placement = await _next_host(bookings, c, now_ms) if names_placement(c, host, epoch) else None
             return McuRefused(now_ms=now_ms, ip=host, epoch=epoch, silent=silent, placement=placement)
 
-        bookings.settle(await self._steps.take(store, e164, "refuse", prepare))
+        decision = await self._steps.take(store, e164, "refuse", prepare)
+        bookings.settle(decision)
+        if decision is not None and decision.penalise:
+            self._placing.penalise(decision.penalise)
 
     async def overdue(self, store: IConferenceStore, e164: str) -> None:
         """What a conference awaits has not come in time."""
@@ -128,7 +133,10 @@ class McuAnswers:
                 now_ms = max(now_ms, c.endtime * 1000)
             return DeadlinePassed(now_ms=now_ms, placement=await _next_host(bookings, c, now_ms))
 
-        bookings.settle(await self._steps.take(store, e164, "overdue", prepare))
+        decision = await self._steps.take(store, e164, "overdue", prepare)
+        bookings.settle(decision)
+        if decision is not None and decision.penalise:
+            self._placing.penalise_silence(decision.penalise, self._steps.rules.request_timeout_ms)
 
     async def ended(self, notice: McuReleaseNotice, delivery: Delivery) -> None:
         """A placement is over on its MCU."""

@@ -18,6 +18,8 @@ from css.ports.store import IPlatformState, StoreError
 
 PENALTY = 10
 """Conferences that a host which has just failed seems to carry more than it does."""
+DOUBTFUL_PENALTY = 1
+"""The same, of a silent host that has answered others meanwhile: its answer may be held up by a stalled instance."""
 
 
 class _Wishes(msgspec.Struct):
@@ -47,12 +49,14 @@ class Placing:
     ) -> None:
         self._own = own
         self._state = state
+        self._clocks = clocks
         self._epochs = epochs
         self._random = random
         self._tracker = tracker
         self._silent_before_ms = silent_before_ms
         self._booking_lease_ms = booking_lease_ms
         self._penalty_seconds = penalty_seconds
+        self._answered_ms: dict[str, int] = {}
 
     async def book(self, c: Conference, hosts: Sequence[str], roommoid: str, now_ms: int) -> Placement | None:
         """Book the least loaded usable host for a fresh epoch; ties are broken at random.
@@ -83,13 +87,22 @@ class Placing:
         except StoreError as error:
             self.log.info("{count} places are found later: {error}", count=len(bookings), error=str(error))
 
+    def answered(self, ip: str) -> None:
+        """A host has just started what it was asked for. What this instance knows of that is a hint only."""
+        self._answered_ms[ip] = self._clocks.now_ms(self._own)
+
     def penalise(self, ip: str) -> None:
         """A host has just failed: it counts as more loaded, less and less."""
-        self._tracker.run(self._penalise(ip), f"penalty of MCU {ip}")
+        self._tracker.run(self._penalise(ip, PENALTY), f"penalty of MCU {ip}")
 
-    async def _penalise(self, ip: str) -> None:
+    def penalise_silence(self, ip: str, wait_ms: int) -> None:
+        """A host has not answered for so long."""
+        is_doubtful = self._answered_ms.get(ip, 0) >= self._clocks.now_ms(self._own) - wait_ms
+        self._tracker.run(self._penalise(ip, DOUBTFUL_PENALTY if is_doubtful else PENALTY), f"penalty of MCU {ip}")
+
+    async def _penalise(self, ip: str, weight: int) -> None:
         try:
-            await self._state().penalise(ip, PENALTY, self._penalty_seconds)
+            await self._state().penalise(ip, weight, self._penalty_seconds)
         except StoreError as error:
             # The penalty only makes placement smarter; without it the host is merely tried again.
             self.log.info("MCU {ip} could not be penalised: {error}", ip=ip, error=str(error))

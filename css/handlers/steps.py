@@ -99,8 +99,6 @@ class Steps:
         self._probe = probe
         self._locks = NumberLocks()
         self._hints: OrderedDict[tuple[str, str], Known] = OrderedDict()
-        self.on_failure: Callable[[str], None] = lambda ip: None
-        """Called with a host that has just failed a request."""
         self.says_why = False
         """Whether each step is logged with its reason. It costs more than the step's own thinking."""
 
@@ -232,8 +230,6 @@ class Steps:
         self._tally.count(f"step_{name}")
         if self.says_why:
             self.log.debug("{e164}: {because}", e164=e164, because=decision.because)
-        if decision.penalise:
-            self.on_failure(decision.penalise)
         await self._outbox.carry_out(store, e164, prepared.composed.parcels, prepared.mark, result.waiting)
         self._probe(name, "after_confirm")
 

@@ -184,7 +184,6 @@ class Instance:
         )
         composer = Composer("pA", lambda: site.platforms)
         self.steps = Steps(Rules(**rules), self.clocks, composer, self.outbox, self.tally, self.probe)
-        self.steps.on_failure = self.placing.penalise
         self.lookup = Lookup("pA", lambda: site.platforms, site.stores, self.tally)
         self.answers = Answers(site.stores, self.clocks, self.outbox, self.post, self.tally)
         self.creating = Creating(

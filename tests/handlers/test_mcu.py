@@ -221,6 +221,28 @@ class Choice(SiteCase):
         self.site.clock.advance(31)
         self.assertEqual(self.give(self.ask(e164="99"), failed, good)["ip"], failed)
 
+    def chosen_after_silence(self, answers_another: bool) -> tuple[str, list[str]]:
+        """A host leaves a request without an answer. @return: it, and the hosts of the next three conferences."""
+        silent = self.give(self.ask(), "10.0.0.1", "10.0.0.2")["ip"]
+        another = self.give(self.ask(e164="2"), silent)
+        self.site.clock.advance(1)
+        if answers_another:
+            self.accept(another)
+        self.site.clock.advance(4.5)
+        self.css.run(self.css.due.tick())
+        (good,) = {request["ip"] for request in self.asked("0755001")} - {silent}
+        return silent, [self.give(self.ask(e164=e164), silent, good)["ip"] for e164 in ("3", "4", "5")]
+
+    def test_silence(self) -> None:
+        """One that says nothing at all is left out for a while."""
+        silent, chosen = self.chosen_after_silence(answers_another=False)
+        self.assertNotIn(silent, chosen)
+
+    def test_silence_of_one_that_answers_others(self) -> None:
+        """The answer is more likely held up on its way, by an instance that is stalled: little is held against it."""
+        silent, chosen = self.chosen_after_silence(answers_another=True)
+        self.assertEqual(chosen.count(silent), 1)
+
     def test_penalty_that_can_not_be_written(self) -> None:
         """Placing goes on."""
         self.site.store.fail()
