@@ -43,7 +43,8 @@ DEFAULTS = {
 }
 """What an operator has who sets nothing."""
 ALL_SECONDS = 120.0
-SETTLE_SECONDS = 60.0
+SETTLE_SECONDS = 2 * CREATING_SECONDS + 30.0
+"""A place that was booked by an instance which died before it used it is found after two time-outs of a restore."""
 
 
 class ScaleCase(TestCase):
