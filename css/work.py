@@ -71,9 +71,7 @@ class Work:
             core.own, world.stores, world.ledger, core.clocks, core.epochs, core.steps, self._mcus.overdue, tally
         )
         self._grace_ms = milliseconds(settings.timers.sync_grace_seconds)
-        self._rebuilding = Rebuilding(
-            world.stores, world.database, core.clocks, core.steps, tally, self._grace_ms, self._store_emptied
-        )
+        self._rebuilding = self._make_rebuilding()
         self._licensing = Licensing(core)
         self.licences = self._licensing.licences
         routes = merge(
@@ -98,6 +96,19 @@ class Work:
         self._world.domains.store_emptied(moid)
         self.licences.store_emptied(moid)
 
+    def _make_rebuilding(self) -> Rebuilding:
+        core, world = self._core, self._world
+        return Rebuilding(
+            world.platforms,
+            world.stores,
+            world.database,
+            core.clocks,
+            core.steps,
+            self.tally,
+            self._grace_ms,
+            self._store_emptied,
+        )
+
     def _make_creating(self) -> Creating:
         core, world = self._core, self._world
         return Creating(
@@ -120,6 +131,7 @@ class Work:
             core.own,
             world.stores,
             world.state,
+            core.lookup,
             world.database,
             core.clocks,
             core.epochs,

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from css.domain.conference import Conference, Fields, State, from_fields
 from css.domain.decision import Decision
 from css.domain.effects import TakeLoad
+from css.domain.platforms import Platforms
 from css.handlers.clocks import StoreClocks
 from css.handlers.steps import Steps, reservations
 from css.handlers.tally import Tally
@@ -33,6 +34,7 @@ class Rebuilding:
 
     def __init__(
         self,
+        platforms: Callable[[], Platforms],
         stores: Mapping[str, IConferenceStore],
         database: Callable[[], IConferenceDatabase | None],
         clocks: StoreClocks,
@@ -41,6 +43,7 @@ class Rebuilding:
         grace_ms: int,
         emptied: Callable[[str], None],
     ) -> None:
+        self._platforms = platforms
         self._stores = stores
         self._database = database
         self._clocks = clocks
@@ -48,11 +51,13 @@ class Rebuilding:
         self._tally = tally
         self._grace_ms = grace_ms
         self._emptied = emptied
-        self._filled: set[str] = set()
+        self._filled: dict[str, IConferenceStore] = {}
 
     def all_are_whole(self) -> bool:
-        """Whether nothing is missing in any store, as far as it is known: else what has no record may yet get one."""
-        return all(moid in self._filled for moid in self._stores)
+        """Whether every own and possible platform has a store and nothing is missing in it, as far as it is known:
+        else what has no record may yet get one."""
+        moids, stores = self._platforms().possible_and_own, self._stores
+        return all(moid in stores and self._filled.get(moid) is stores[moid] for moid in moids)
 
     async def tick(self) -> None:
         """One round over all stores. Fails with the last `StoreError` or `SqlError`."""
@@ -67,15 +72,15 @@ class Rebuilding:
 
     async def _look(self, store: IConferenceStore) -> None:
         if await store.read_string(INCARNATION_KEY):
-            self._filled.add(store.platform)
+            self._filled[store.platform] = store
             return
-        self._filled.discard(store.platform)
+        self._filled.pop(store.platform, None)
         database = self._database()
         if database is None:
             raise SqlError(f"the Redis of {store.platform} is empty, and SQL is not there to fill it from")
         count = await self._fill(store, database)
         await store.write_hashes({}, bump=INCARNATION_KEY)
-        self._filled.add(store.platform)
+        self._filled[store.platform] = store
         if count:
             self._tally.count("stores_rebuilt")
             self.log.error(

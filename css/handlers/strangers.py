@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from itertools import islice
+from typing import Any, TypeVar
 
 import msgspec
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from css.domain.conference import Conference, Size, State
@@ -15,6 +18,7 @@ from css.domain.expiry import schedule
 from css.handlers import addresses as to
 from css.handlers.clocks import StoreClocks
 from css.handlers.letters import Kind, Letter, message_id
+from css.handlers.lookup import Lookup
 from css.handlers.outbox import Post
 from css.handlers.rebuilding import recorded
 from css.handlers.steps import Steps, reservations
@@ -27,10 +31,11 @@ from css.ports.bus import Outgoing
 from css.ports.sql import ConfinfoRow, IConferenceDatabase, SqlError
 from css.ports.store import Commit, IConferenceStore, IPlatformState, Outcome, StoreError
 
+T = TypeVar("T")
 AT_ONCE = 50
-"""Questions to SQL at a time."""
+"""Questions to a store or to SQL at a time."""
 MANY = 10
-"""More strangers than this, and more than a tenth of a list, are more likely a lost store than stray conferences."""
+"""More strangers than this, and more than a tenth of all that is known, are more likely a lost store than strays."""
 
 
 class Strangers:
@@ -47,6 +52,7 @@ class Strangers:
         own: str,
         stores: Mapping[str, IConferenceStore],
         state: Callable[[], IPlatformState],
+        lookup: Lookup,
         database: Callable[[], IConferenceDatabase | None],
         clocks: StoreClocks,
         epochs: EpochSource,
@@ -59,6 +65,7 @@ class Strangers:
         self._own = own
         self._stores = stores
         self._state = state
+        self._lookup = lookup
         self._database = database
         self._clocks = clocks
         self._epochs = epochs
@@ -69,37 +76,58 @@ class Strangers:
         self._stores_are_whole = stores_are_whole
 
     async def judge(self, notice: ConfListNotice, strangers: list[ConfListEntry], certain: bool) -> None:
-        """Take the strangers of one list. @param certain: whether every store answered; if not, none is released."""
-        numbers = [entry.confE164 for entry in strangers]
-        since = await self._state().unknown_since(notice.ip, notice.pid, numbers)
-        left = []
-        for start in range(0, len(strangers), AT_ONCE):
-            some = strangers[start : start + AT_ONCE]
-            rebuilt = await all_of(self._rebuilt(notice, entry) for entry in some)
-            left += [entry for entry, is_rebuilt in zip(some, rebuilt, strict=True) if not is_rebuilt]
-        if not left or not certain or not self._stores_are_whole():
-            return
-        if len(left) > MANY and 10 * len(left) > len(notice.confdatainfo):
-            self._tally.count("strangers_alerts")
-            self.log.error(
-                "ALERT: {count} of {all} conferences of MCU {ip} process {pid} have no record: none is released",
-                count=len(left),
-                all=len(notice.confdatainfo),
-                ip=notice.ip,
-                pid=notice.pid,
-            )
-            return
-        over = [entry for entry in left if await self._is_over(entry, since[entry.confE164])]
-        await self._release(notice, over)
+        """Take the strangers of one list.
 
-    async def _is_over(self, entry: ConfListEntry, since_ms: int) -> bool:
-        if self._clocks.now_ms(self._own) - since_ms >= self._patience_ms:
-            return True
+        @param certain: whether every own and possible store answered; if not, none is released.
+        """
+        since = await self._state().unknown_since(notice.ip, notice.pid, [entry.confE164 for entry in strangers])
+        over: list[ConfListEntry] = []
+        left = strangers
+        certain = certain and self._stores_are_whole()
+        if certain:
+            over, left, certain = await self._by_tombstone(strangers)
+        rebuilt = await _in_turns(self._rebuilt(notice, entry) for entry in left)
+        left = [entry for entry, is_rebuilt in zip(left, rebuilt, strict=True) if not is_rebuilt]
+        if not certain:
+            return
+        await self._release(notice, over)
+        if not await self._are_too_many(notice, left):
+            now_ms = self._clocks.now_ms(self._own)
+            patient = [entry for entry in left if now_ms - since[entry.confE164] >= self._patience_ms]
+            await self._release(notice, patient)
+
+    async def _by_tombstone(
+        self, strangers: list[ConfListEntry]
+    ) -> tuple[list[ConfListEntry], list[ConfListEntry], bool]:
+        """@return: those that have ended, the others without a record, and whether every store answered."""
+        over: list[ConfListEntry] = []
+        left: list[ConfListEntry] = []
+        certain = True
+        found = await _in_turns(self._lookup.find(entry.confE164) for entry in strangers)
+        for entry, known in zip(strangers, found, strict=True):
+            certain = certain and known.all_answered
+            if known.store is None:
+                (over if known.covers(entry.epoch) else left).append(entry)
+        return over, left, certain
+
+    async def _are_too_many(self, notice: ConfListNotice, left: list[ConfListEntry]) -> bool:
+        """The safety valve. Fails with `StoreError`: then none is released either."""
+        if len(left) <= MANY:
+            return False
+        known = 0
         for store in list(self._stores.values()):
-            ended = (await store.load(entry.confE164)).tombstone.get("epoch")
-            if ended is not None and entry.epoch is not None and int(ended) >= entry.epoch:
-                return True
-        return False
+            known += await store.index_size(f"platform/{self._own}")
+        if 10 * len(left) <= known:
+            return False
+        self._tally.count("strangers_alerts")
+        self.log.error(
+            "ALERT: {count} conferences of MCU {ip} process {pid} have no record, {known} are known: none is released",
+            count=len(left),
+            known=known,
+            ip=notice.ip,
+            pid=notice.pid,
+        )
+        return True
 
     async def _release(self, notice: ConfListNotice, entries: list[ConfListEntry]) -> None:
         if entries:
@@ -114,8 +142,8 @@ class Strangers:
             await self._post.deliver(release_letters(notice, entries), self._own)
 
     async def _rebuilt(self, notice: ConfListNotice, entry: ConfListEntry) -> bool:
-        """Whether an open row gave the record back. While SQL or the row's store is away nothing is known: not
-        rebuilt, not released."""
+        """Whether an open row gave the record back. While SQL or the row's store is away, or not known here, nothing
+        is known: not rebuilt, not released."""
         database = self._database()
         if database is None:
             return True
@@ -124,9 +152,12 @@ class Strangers:
             sides = await database.sides([entry.confE164]) if row is not None else {}
         except SqlError:
             return True
-        store = self._stores.get(row.srcplatformmoid) if row is not None else None
-        if row is None or store is None:
+        if row is None:
             return False
+        store = self._stores.get(row.srcplatformmoid)
+        if store is None:
+            self._tally.count("strangers_of_unknown_stores")
+            return True
         try:
             ended = (await store.load(entry.confE164)).tombstone
             if entry.epoch is None and ended and int(ended["time"]) >= row.begintime:
@@ -158,6 +189,14 @@ class Strangers:
         if result.outcome is Outcome.DONE:
             self._tally.count("records_rebuilt")
         return result.outcome is not Outcome.OLD_EPOCH
+
+
+async def _in_turns(works: Iterable[Coroutine[Deferred[Any], Any, T]]) -> list[T]:
+    """What coroutines return, a limited number of them at a time."""
+    left, results = iter(works), list[T]()
+    while part := list(islice(left, AT_ONCE)):
+        results += await all_of(part)
+    return results
 
 
 def _conference(

@@ -11,6 +11,7 @@ from css.domain.epochs import EpochSource
 from css.domain.events import Absent, Event, Listed
 from css.domain.platforms import Platforms
 from css.handlers.dispatch import Routes
+from css.handlers.lookup import without_store
 from css.handlers.outbox import Post
 from css.handlers.restoring import Restoring
 from css.handlers.steps import Steps
@@ -84,9 +85,10 @@ class Syncing:
         await self._strangers.judge(notice, unknown, certain)
 
     async def _compare(self, notice: ConfListNotice) -> tuple[list[ConfListEntry], bool]:
-        """Settle every entry that has a record. @return: those without one, and whether every store answered."""
+        """Settle every entry that has a record. @return: those without one, and whether every own and possible store
+        is there and answered."""
         unknown: list[ConfListEntry] = []
-        certain = True
+        certain = not without_store(self._platforms(), self._stores)
         for start in range(0, len(notice.confdatainfo), CHUNK):
             remaining = list(notice.confdatainfo[start : start + CHUNK])
             for store in list(self._stores.values()):

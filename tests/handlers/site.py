@@ -237,6 +237,7 @@ class Instance:
             "pA",
             site.stores,
             state,
+            self.lookup,
             lambda: site.database,
             self.clocks,
             self.epochs,

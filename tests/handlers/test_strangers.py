@@ -27,16 +27,16 @@ class StrangerCase(SiteCase):
     def row(self, e164: str = "99", **more: Any) -> None:
         """An open row in SQL."""
         fields = {"confname": "会", "password": "p", "moid": "uA", "srcplatformmoid": "pA", "platformmoid": "pA"}
-        row = ConfinfoRow(e164=e164, ip=HOST, begintime=NOW - 60, endtime=NOW + 3_540, **fields)
+        row = ConfinfoRow(e164=e164, ip=HOST, begintime=NOW - 60, endtime=NOW + 3_540, **(fields | more))
         assert self.site.database is not None
         done(self.site.database.apply([RowWrite(e164, EPOCH, 1, row)]))
 
-    def ended(self, epoch: int = EPOCH, time: int = NOW, **more: Any) -> None:  # type: ignore[override]
+    def ended(self, epoch: int = EPOCH, e164: str = "99") -> None:  # type: ignore[override]
         """What an ended conference leaves."""
-        fields = {"epoch": str(epoch), "reason": "released", "time": str(time)}
-        done(self.site.store.commit(Commit(e164="99", set_fields={"first_epoch": "1"})))
+        fields = {"epoch": str(epoch), "reason": "released", "time": str(NOW)}
+        done(self.site.store.commit(Commit(e164=e164, set_fields={"first_epoch": "1"})))
         tombstone = Tombstone(fields, 86_400)
-        done(self.site.store.commit(Commit(e164="99", expected=("1", 1), delete_record=True, tombstone=tombstone)))
+        done(self.site.store.commit(Commit(e164=e164, expected=("1", 1), delete_record=True, tombstone=tombstone)))
 
 
 class Released(StrangerCase):
@@ -75,7 +75,7 @@ class Released(StrangerCase):
         self.assertEqual(self.released(), [])
 
     def test_many_at_once(self) -> None:
-        """More than ten, and more than a tenth of the list: an alert, and none is released."""
+        """More than ten, and more than a tenth of what is known: an alert, and none is released."""
         entries = [stranger(str(n)) for n in range(11)]
         for _ in (1, 2):
             self.lists(HOST, *entries)
@@ -83,6 +83,48 @@ class Released(StrangerCase):
         self.assertEqual((self.released(), self.css.tally["strangers_alerts"]), ([], 2))
         self.lists(HOST, *entries[:10])
         self.assertEqual(len(self.released()), 10)
+
+    def known(self, numbers: range) -> None:
+        """So many conferences run on this platform, half of them of another source."""
+        for n in numbers:
+            store = (self.site.store, self.site.other)[n % 2]
+            fields = {"first_epoch": "1", "epoch": "1", "platformmoid": "pA"}
+            done(store.commit(Commit(e164=f"k{n}", set_fields=fields, index_add={"platform/pA": n})))
+
+    def test_many_of_many_more(self) -> None:
+        """A tenth of all that are known is counted over every store, not over what one process lists."""
+        entries = [stranger(str(n)) for n in range(12)]
+        self.known(range(119))
+        self.lists(HOST, *entries)
+        self.site.pass_seconds(16)
+        self.lists(HOST, *entries)
+        self.assertEqual(self.released(), [])
+        self.known(range(119, 120))
+        self.lists(HOST, *entries)
+        self.assertEqual(len(self.released()), 12)
+
+    def test_what_ended_does_not_count(self) -> None:
+        """However many of those: they are released, and only the others are a reason for an alert."""
+        over = [stranger(str(n)) for n in range(11)]
+        for entry in over:
+            self.ended(e164=entry["confE164"])
+        unknown = [stranger(str(n)) for n in range(20, 31)]
+        self.lists(HOST, *over, *unknown[:10])
+        self.assertEqual((len(self.released()), self.css.tally["strangers_alerts"]), (11, 0))
+        self.lists(HOST, *over, *unknown)
+        self.assertEqual((len(self.released()), self.css.tally["strangers_alerts"]), (22, 1))
+
+    def test_what_ended_while_a_store_is_missing(self) -> None:
+        """None is released unless every own and possible store has answered, those that are not there included."""
+        self.ended()
+        other = self.site.stores.pop("pB")
+        for _ in (1, 2):
+            self.lists(HOST, stranger(), stranger("98"))
+            self.site.pass_seconds(16)
+        self.assertEqual(self.released(), [])
+        self.site.stores["pB"] = other
+        self.lists(HOST, stranger(), stranger("98"))
+        self.assertEqual(sorted(self.released()), ["98", "99"])
 
 
 class Rebuilt(StrangerCase):
@@ -151,3 +193,11 @@ class Rebuilt(StrangerCase):
             self.lists(HOST, stranger())
             self.site.pass_seconds(16)
         self.assertEqual((self.site.record("99"), self.released()), ({}, []))
+
+    def test_row_of_a_platform_without_a_store(self) -> None:
+        """Its record can't be looked for: neither rebuilt nor released, however long it is listed."""
+        self.row(srcplatformmoid="pC")
+        for _ in (1, 2, 3):
+            self.lists(HOST, stranger())
+            self.site.pass_seconds(16)
+        self.assertEqual((self.released(), self.css.tally["records_rebuilt"]), ([], 0))

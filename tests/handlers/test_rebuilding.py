@@ -1,0 +1,61 @@
+"""Whether anything may be missing in the stores, and stores that are filled again."""
+
+from __future__ import annotations
+
+from css.adapters.memory.store import MemoryStore
+from css.handlers.rebuilding import INCARNATION_KEY, Rebuilding
+from tests.handlers.site import SiteCase, done
+
+
+class WholeCase(SiteCase):
+    """Two stores that have been filled."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.rebuilding = Rebuilding(
+            lambda: self.site.platforms,
+            self.site.stores,
+            lambda: self.site.database,
+            self.css.clocks,
+            self.css.steps,
+            self.css.tally,
+            20_000,
+            lambda moid: None,
+        )
+
+    def look(self) -> bool:
+        """One round. @return: whether nothing is missing, as far as it is known."""
+        self.css.run(self.rebuilding.tick())
+        return self.rebuilding.all_are_whole()
+
+
+class Whole(WholeCase):
+    """Only what has been looked at, and is all there."""
+
+    def test_all_there(self) -> None:
+        """Not before the first round."""
+        self.assertFalse(self.rebuilding.all_are_whole())
+        self.assertTrue(self.look())
+        self.assertTrue(done(self.site.other.read_string(INCARNATION_KEY)))
+
+    def test_a_platform_without_a_store(self) -> None:
+        """What it holds is missing here."""
+        other = self.site.stores.pop("pB")
+        self.assertFalse(self.look())
+        self.site.stores["pB"] = other
+        self.assertTrue(self.look())
+
+    def test_another_redis(self) -> None:
+        """A platform's Redis has moved: nothing is known of the new one until it has been looked at."""
+        self.assertTrue(self.look())
+        self.site.stores["pB"] = MemoryStore("pB", self.site.clock)
+        self.assertFalse(self.rebuilding.all_are_whole())
+        self.assertTrue(self.look())
+
+    def test_a_store_is_away(self) -> None:
+        """One that has been found whole counts as whole until it has been looked at again."""
+        self.site.other.fail()
+        self.fails(self.rebuilding.tick())
+        self.assertFalse(self.rebuilding.all_are_whole())
+        self.site.other.recover()
+        self.assertTrue(self.look())
