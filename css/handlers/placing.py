@@ -74,6 +74,7 @@ class Placing:
             roommoid,
             self._silent_before_ms(),
             self._booking_lease_ms,
+            self._penalty_seconds * 1000,
         )
         return None if booking is None else Placement(booking.ip, booking.roommoid, epoch, self._own)
 

@@ -258,9 +258,18 @@ class IPlatformState(Interface):
     """
 
     async def book(
-        token: str, candidates: Sequence[str], default_room: str, silent_before_ms: int, lease_ms: int
+        token: str,
+        candidates: Sequence[str],
+        default_room: str,
+        silent_before_ms: int,
+        lease_ms: int,
+        flap_ms: int = 0,
     ) -> Booking | None:
         """Choose and book, atomically, the least loaded of `candidates` (ties: the first, so hand them over shuffled).
+
+        A host that flaps is chosen only if all others are left out: for `flap_ms` after its second loss, twice as long
+        after each further one, 32 times at most; 20 minutes without a loss, and its losses are forgotten. A loss is a
+        process that disconnected, or was forgotten as silent; what is lost of a host within 5 s is one.
 
         Left out are hosts that are drained, whose room (`default_room` if they never reported one) is abnormal, or
         all of whose known processes are disconnected or last seen before `silent_before_ms`; a host never heard of is

@@ -259,7 +259,9 @@ LASTING = re.compile(
     r"|css/mcu/[^/]+|css/rooms|css/roomseqs?|css/processes|css/gone|css/ledger"
 )
 """Keys that belong to no conference."""
-EXPIRING = re.compile(r"css/ended/\d+|css/req/[0-9a-f]+|css/penalty/.+|css/(listseq|replaced|unknown|bucket|ledger)/.+")
+EXPIRING = re.compile(
+    r"css/ended/\d+|css/req/[0-9a-f]+|css/(penalty|losses)/.+|css/(listseq|replaced|unknown|bucket|ledger)/.+"
+)
 """Keys that may stay for a while."""
 
 

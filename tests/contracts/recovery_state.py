@@ -77,6 +77,75 @@ class ProcessContract(StoreFixture):
         self.assertFalse(await self.state.is_replacement_known(IP, "a"))
 
 
+class FlapContract(StoreFixture):
+    """Hosts that are lost again and again."""
+
+    async def lose(self: Any, pid: str = "a", times: int = 1) -> None:
+        """A process comes, or comes back, and disconnects."""
+        for _ in range(times):
+            await self.state.note_seen([McuSeen(IP, pid, NOW)])
+            await self.other_state.note_seen([McuSeen(IP, pid, 0)])
+        await self.state.note_seen([McuSeen(IP, pid, NOW)])
+
+    async def avoided(self: Any, flap_ms: int = LEASE) -> bool:
+        """Whether another host is taken, though it comes later."""
+        booking = await self.state.book("t", [IP, "10.0.0.2"], "", 0, LEASE, flap_ms)
+        await self.state.unbook([(booking.ip, "t")])
+        return bool(booking.ip != IP)
+
+    async def test_from_the_second_loss_on(self: Any) -> None:
+        await self.lose()
+        self.assertFalse(await self.avoided())
+        await self.lose()
+        self.assertTrue(await self.avoided())
+        self.assertFalse(await self.avoided(0))
+        self.assertTrue(1_199_000 < await self.ttl_ms(f"css/losses/{IP}") <= 1_200_000)
+
+    async def test_twice_as_long_with_each_loss(self: Any) -> None:
+        await self.lose(times=2)
+        await self.wait_ms(150)
+        self.assertEqual([await self.avoided(flap_ms) for flap_ms in (100, 2_000)], [False, True])
+        await self.lose()
+        await self.wait_ms(150)
+        self.assertEqual([await self.avoided(flap_ms) for flap_ms in (50, 1_000)], [False, True])
+        await self.lose(times=9)
+        await self.wait_ms(150)
+        self.assertEqual([await self.avoided(flap_ms) for flap_ms in (4, 60)], [False, True])
+
+    async def test_better_than_no_host_and_by_load_among_themselves(self: Any) -> None:
+        for ip in (IP, "10.0.0.2"):
+            for _ in range(2):
+                await self.state.note_seen([McuSeen(ip, "a", NOW), McuSeen(ip, "a", 0)])
+        await self.state.note_seen([McuSeen(IP, "a", NOW), McuSeen("10.0.0.2", "a", NOW)])
+        hosts = [IP, "10.0.0.2"]
+        booked = [await self.state.book(str(n), hosts, "", 0, LEASE, LEASE) for n in range(4)]
+        self.assertEqual([each.ip for each in booked], [*hosts, *hosts])
+
+    async def test_a_loss_told_twice_is_one(self: Any) -> None:
+        await self.lose()
+        await self.state.note_seen([McuSeen(IP, "a", 0)])
+        await self.state.note_seen([McuSeen(IP, "a", 0)])
+        self.assertEqual((await self.dump())[f"css/losses/{IP}"]["count"], "2")
+        await self.state.forget_processes([McuSeen(IP, "a", 0)])
+        await self.state.note_seen([McuSeen(IP, "never heard of", 0)])
+        self.assertEqual((await self.dump())[f"css/losses/{IP}"]["count"], "2")
+
+    async def test_what_is_lost_together_is_one_loss(self: Any) -> None:
+        await self.state.note_seen([McuSeen(IP, pid, NOW) for pid in "abc"])
+        await self.state.note_seen([McuSeen(IP, pid, 0) for pid in "ab"])
+        await self.state.forget_processes([McuSeen(IP, "c", NOW)])
+        self.assertEqual((await self.dump())[f"css/losses/{IP}"]["count"], "1")
+
+    async def test_silence_is_a_loss(self: Any) -> None:
+        for n in range(2):
+            await self.state.note_seen([McuSeen(IP, "a", NOW + n)])
+            await self.state.forget_processes([McuSeen(IP, "a", NOW + n)])
+        await self.state.note_seen([McuSeen(IP, "a", NOW + 9)])
+        await self.state.forget_processes([McuSeen(IP, "a", NOW)])  # heard of since
+        self.assertEqual((await self.dump())[f"css/losses/{IP}"]["count"], "2")
+        self.assertTrue(await self.avoided())
+
+
 class ListContract(StoreFixture):
     """Numbers of lists, and what they show that nobody knows."""
 
@@ -230,6 +299,6 @@ class RestoreQueueContract(StoreFixture):
 
 
 class RecoveryStateContract(
-    ProcessContract, ListContract, LoadContract, RateContract, SyncStoreContract, RestoreQueueContract
+    ProcessContract, FlapContract, ListContract, LoadContract, RateContract, SyncStoreContract, RestoreQueueContract
 ):
     """All of it."""

@@ -243,6 +243,22 @@ class Choice(SiteCase):
         silent, chosen = self.chosen_after_silence(answers_another=True)
         self.assertEqual(chosen.count(silent), 1)
 
+    def test_flapping(self) -> None:
+        """One that was lost twice is avoided for the penalty's time; where it is the only one it is taken."""
+        flapping, steady = "10.0.0.1", "10.0.0.2"
+        for _ in range(2):
+            self.css.liveness.note(flapping, "11")
+            self.css.run(self.css.liveness.flush())
+            self.css.take({"type": "MCU_MAU_DISCONNECT_NTF", "ip": flapping, "pid": "11"}, to.MCU_QUEUE)
+            self.site.clock.advance(3)
+        self.css.liveness.note(flapping, "11")
+        self.css.run(self.css.liveness.flush())
+        chosen = [self.give(self.ask(e164=str(number)), flapping, steady)["ip"] for number in range(4)]
+        self.assertEqual(chosen, [steady] * 4)
+        self.assertEqual(self.give(self.ask(e164="8"), flapping)["ip"], flapping)
+        self.site.clock.advance(28)
+        self.assertEqual(self.give(self.ask(e164="9"), flapping, steady)["ip"], flapping)
+
     def test_penalty_that_can_not_be_written(self) -> None:
         """Placing goes on."""
         self.site.store.fail()

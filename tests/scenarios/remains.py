@@ -17,6 +17,7 @@ EXPIRING = {
     re.compile(r"css/ended/\d+"): 24 * 3600,
     re.compile(r"css/req/[0-9a-f]+"): 600,
     re.compile(r"css/penalty/.+"): 30,
+    re.compile(r"css/losses/.+"): 1200,
     re.compile(r"css/(listseq|replaced)/.+"): 24 * 3600,
     re.compile(r"css/unknown/.+"): 3600,
     re.compile(r"css/bucket/\w+"): 70,

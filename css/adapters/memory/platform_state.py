@@ -17,6 +17,12 @@ KEPT_PROCESSES = 32
 
 FORGET_AFTER_MS = 3_600_000
 
+LOSSES_KEPT_MS = 1_200_000
+ONE_LOSS_MS = 5_000
+"""What is lost of a host within this time is lost by one cause."""
+LONGEST_FLAP = 32
+"""How many times as long as the first time a flapping host is avoided at most."""
+
 BOOKINGS = "css/bookings"
 BOOKED = "css/booked"
 DRAINED = "css/drained"
@@ -40,7 +46,13 @@ class MemoryPlatformState:
         self.dump: Callable[[], dict[str, Any]] = self.server.dump
 
     async def book(
-        self, token: str, candidates: Sequence[str], default_room: str, silent_before_ms: int, lease_ms: int
+        self,
+        token: str,
+        candidates: Sequence[str],
+        default_room: str,
+        silent_before_ms: int,
+        lease_ms: int,
+        flap_ms: int = 0,
     ) -> Booking | None:
         def choose() -> Booking | None:
             booked: str | None = self._keys.hash(BOOKED).get(token)
@@ -49,7 +61,7 @@ class MemoryPlatformState:
             fit = [ip for ip in candidates if self._is_fit(ip, default_room, silent_before_ms)]
             if not fit:
                 return None
-            ip = min(fit, key=self._weighed_load)
+            ip = min(fit, key=lambda each: (self._flaps(each, flap_ms), self._weighed_load(each)))
             self._keys.add_member(f"css/load/{ip}", token)
             self._keys.update_hash(BOOKED, {token: ip})
             self._keys.score(BOOKINGS, f"{ip} {token}", self._keys.now_ms() + lease_ms)
@@ -183,7 +195,10 @@ class MemoryPlatformState:
         def forget() -> None:
             for each in gone:
                 member = f"{each.ip} {each.pid}"
-                if self._keys.sorted_set(PROCESSES).scores.get(member, each.time_ms + 1) <= each.time_ms:
+                score = self._keys.sorted_set(PROCESSES).scores.get(member, each.time_ms + 1)
+                if score <= each.time_ms:
+                    if score:
+                        self._count_loss(each.ip, each.pid)
                     self._keys.unscore(PROCESSES, member)
                     self._keys.drop_fields(f"css/listseq/{each.ip}", (each.pid,))
                     self._keys.drop_member(f"css/replaced/{each.ip}", each.pid)
@@ -268,8 +283,25 @@ class MemoryPlatformState:
         left = max(0, until - self._keys.now_ms())
         return int(penalty["thousandths"]) * left // max(1, until - since)
 
+    def _count_loss(self, ip: str, pid: str) -> None:
+        key, now = f"css/losses/{ip}", self._keys.now_ms()
+        known = self._keys.hash(key)
+        if known and known["pid"] != pid and now - int(known["at"]) < ONE_LOSS_MS:
+            return
+        self._keys.update_hash(key, {"count": str(int(known.get("count", "0")) + 1), "at": str(now), "pid": pid})
+        self._keys.expire_at(key, now + LOSSES_KEPT_MS)
+
+    def _flaps(self, ip: str, flap_ms: int) -> bool:
+        known = self._keys.hash(f"css/losses/{ip}")
+        count = int(known.get("count", "0"))
+        if count < 2:
+            return False
+        return self._keys.now_ms() < int(known["at"]) + flap_ms * min(LONGEST_FLAP, 2 ** (count - 2))
+
     def _note(self, sign: McuSeen) -> None:
         key, name = f"css/mcu/{sign.ip}", f"pid:{sign.pid}"
+        if not sign.time_ms and self._keys.sorted_set(PROCESSES).scores.get(f"{sign.ip} {sign.pid}"):
+            self._count_loss(sign.ip, sign.pid)
         known = self._keys.hash(key)
         # A sign that comes late, through another instance, does not take a newer one back.
         latest = max(sign.time_ms, int(known.get(name, "0"))) if sign.time_ms else 0

@@ -23,9 +23,15 @@ class RedisPlatformState:
         self.link = link
 
     async def book(
-        self, token: str, candidates: Sequence[str], default_room: str, silent_before_ms: int, lease_ms: int
+        self,
+        token: str,
+        candidates: Sequence[str],
+        default_room: str,
+        silent_before_ms: int,
+        lease_ms: int,
+        flap_ms: int = 0,
     ) -> Booking | None:
-        argument = (token, list(candidates), default_room, silent_before_ms, lease_ms)
+        argument = (token, list(candidates), default_room, silent_before_ms, lease_ms, flap_ms)
         reply = await self.link.run(scripts.BOOK, argument)
         return None if reply is None else Booking(text(reply[0]), text(reply[1]))
 

@@ -37,6 +37,7 @@ SCORES = st.sampled_from([1, 2, 1_700_000_000_123, FUTURE])
 MEMBERS = st.sampled_from(["m1", "m2", "m3"])
 LICENCES = st.sampled_from(["domain/u1/license", "domain/u2/license"])
 HOSTS = st.permutations(["10.0.0.1", "10.0.0.2", "10.0.0.3"])
+QUEUES = st.sampled_from(["restore/A", "urgency/A", "ready/A"])
 HOST = st.sampled_from(["10.0.0.1", "10.0.0.2"])
 TOKENS = st.sampled_from(["1:7", "02:7", "003:8"])
 ROOMS = st.sampled_from(["r1", "r2"])
@@ -55,8 +56,8 @@ PARTS = st.fixed_dictionaries(
         "drop_fields": st.lists(st.sampled_from(["state", "epoch", "first_epoch"]), max_size=2).map(tuple),
         "delete_record": st.booleans(),
         "set_conf": st.none() | FIELDS,
-        "index_add": st.dictionaries(NAMES, SCORES),
-        "index_drop": st.lists(NAMES, max_size=2).map(tuple),
+        "index_add": st.dictionaries(NAMES | QUEUES, SCORES),
+        "index_drop": st.lists(NAMES | QUEUES, max_size=2).map(tuple),
         "reserve": st.lists(RESERVATIONS, max_size=3).map(tuple),
         "unreserve": st.lists(st.tuples(NAMES, MEMBERS), max_size=2).map(tuple),
         "request": st.none() | REQUESTS,
@@ -155,9 +156,16 @@ class SideBySide(RuleBasedStateMachine):
         self._both(lambda store: store.read_hash("domain/u1/info"))
         self._both(lambda store: store.read_hashes("domain/", "/license"))
 
-    @rule(token=TOKENS, hosts=HOSTS, room=ROOMS, silent=st.sampled_from([0, 5]), lease=st.sampled_from([0, LEASE]))
-    def book(self, token: str, hosts: list[str], room: str, silent: int, lease: int) -> None:
-        self._both_states(lambda state: state.book(token, hosts, room, silent, lease))
+    @rule(
+        token=TOKENS,
+        hosts=HOSTS,
+        room=ROOMS,
+        silent=st.sampled_from([0, 5]),
+        lease=st.sampled_from([0, LEASE]),
+        flap=st.sampled_from([0, LEASE]),
+    )
+    def book(self, token: str, hosts: list[str], room: str, silent: int, lease: int, flap: int) -> None:
+        self._both_states(lambda state: state.book(token, hosts, room, silent, lease, flap))
         self._both_states(lambda state: state.loads(hosts))
 
     @rule(bookings=st.lists(st.tuples(HOST, TOKENS), max_size=4), settled=st.booleans())
@@ -201,10 +209,10 @@ class SideBySide(RuleBasedStateMachine):
     def differing(self, ip: str, entries: list[tuple[str, str]]) -> None:
         self._both(lambda store: store.differing(ip, "1", entries))
 
-    @rule(limit=st.integers(1, 3), lease=st.sampled_from([0, LEASE]))
-    def restores(self, limit: int, lease: int) -> None:
+    @rule(limit=st.integers(1, 3))
+    def restores(self, limit: int) -> None:
         self._both(lambda store: store.ready_restores(limit))
-        self._both(lambda store: store.claim_restores(lease, limit))
+        self._both(lambda store: store.claim_restores(LEASE, limit))
 
     @rule(host=HOST, drained=st.booleans())
     def drain(self, host: str, drained: bool) -> None:
@@ -275,6 +283,8 @@ def _alike(ours: Any, theirs: Any) -> bool:
         return all(_alike(value, theirs[key]) for key, value in ours.items())
     if isinstance(ours, int):
         return bool(abs(ours - theirs) < CLOCK_TOLERANCE_MS)
+    if isinstance(ours, str) and len(ours) == len(theirs) == 13 and ours.isdecimal() and theirs.isdecimal():
+        return bool(abs(int(ours) - int(theirs)) < CLOCK_TOLERANCE_MS)
     if isinstance(ours, str) and " css" in ours:  # a slot's lease and owner
         mine, other = ours.split(" ", 1), theirs.split(" ", 1)
         return bool(mine[1] == other[1] and abs(int(mine[0]) - int(other[0])) < CLOCK_TOLERANCE_MS)

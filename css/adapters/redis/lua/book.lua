@@ -1,6 +1,6 @@
--- {token, candidates, default room, silent before (ms), lease in ms} -> {ip, room} or nil
+-- {token, candidates, default room, silent before (ms), lease in ms, flap in ms} -> {ip, room} or nil
 local args = cmsgpack.unpack(ARGV[1])
-local token, candidates, default_room, silent_before, lease = args[1], args[2], args[3], args[4], args[5]
+local token, candidates, default_room, silent_before, lease, flap = unpack(args)
 local now = now_ms()
 
 local function members(key)
@@ -38,12 +38,13 @@ local booked = redis.call('HGET', 'css/booked', token)
 if booked then
   return {booked, room_of(booked)}
 end
-local chosen, least
+local chosen, least, chosen_flaps
 for _, ip in ipairs(candidates) do
   if is_fit(ip) then
-    local load = redis.call('SCARD', 'css/load/' .. ip) * 1000 + penalty(ip, now)
-    if not least or load < least then
-      chosen, least = ip, load
+    local load, does_flap = redis.call('SCARD', 'css/load/' .. ip) * 1000 + penalty(ip, now), flaps(ip, flap, now)
+    local is_better = not chosen or (chosen_flaps and not does_flap)
+    if is_better or (chosen_flaps == does_flap and load < least) then
+      chosen, least, chosen_flaps = ip, load, does_flap
     end
   end
 end

@@ -6,6 +6,9 @@ for _, each in ipairs(cmsgpack.unpack(ARGV[1])) do
     redis.call('ZREM', 'css/processes', member)
     redis.call('HDEL', 'css/listseq/' .. ip, pid)
     redis.call('SREM', 'css/replaced/' .. ip, pid)
+    if tonumber(score) > 0 then
+      count_loss(ip, pid)
+    end
   end
   redis.call('ZREM', 'css/gone', member)
 end

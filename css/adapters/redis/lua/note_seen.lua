@@ -14,13 +14,16 @@ end
 for _, sign in ipairs(cmsgpack.unpack(ARGV[1])) do
   local key, name, time = 'css/mcu/' .. sign[1], 'pid:' .. sign[2], sign[3]
   local known = redis.call('HLEN', key)
-  local latest = 0
-  if time > 0 then
+  local latest, member = 0, sign[1] .. ' ' .. sign[2]
+  if time == 0 then
+    if tonumber(redis.call('ZSCORE', 'css/processes', member) or 0) > 0 then
+      count_loss(sign[1], sign[2])
+    end
+  else
     -- A sign that comes late, through another instance, does not take a newer one back.
     latest = math.max(time, tonumber(redis.call('HGET', key, name) or 0))
   end
   redis.call('HSET', key, name, latest)
-  local member = sign[1] .. ' ' .. sign[2]
   redis.call('ZADD', 'css/processes', latest, member)
   if latest > 0 then
     redis.call('ZREM', 'css/gone', member)
