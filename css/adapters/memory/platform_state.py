@@ -296,7 +296,8 @@ class MemoryPlatformState:
         count = int(known.get("count", "0"))
         if count < 2:
             return False
-        return self._keys.now_ms() < int(known["at"]) + flap_ms * min(LONGEST_FLAP, 2 ** (count - 2))
+        avoided_ms: int = flap_ms * min(LONGEST_FLAP, 2 ** (count - 2))
+        return self._keys.now_ms() < int(known["at"]) + avoided_ms
 
     def _note(self, sign: McuSeen) -> None:
         key, name = f"css/mcu/{sign.ip}", f"pid:{sign.pid}"
