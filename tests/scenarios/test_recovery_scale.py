@@ -111,13 +111,18 @@ class ScaleCase(TestCase):
         self.assertEqual(scene.peers.cm.notices("MAU_CM_RELEASECONF_NTF"), [], "none was ended")
         return state
 
-    def evenly_spread(self, crowd: Crowd) -> float:
-        """Demand that the hosts that are left carry the same. @return: the greatest distance from the mean, of it."""
+    def evenly_spread(self, crowd: Crowd, places: int = 0) -> float:
+        """Demand that the hosts that are left carry the same.
+
+        @param places: that a host may be off though they are more than the share of few conferences: an attempt that
+            came to nothing keeps its place for a while, and the others go elsewhere meanwhile.
+        @return: the greatest distance from the mean, of it.
+        """
         counts = crowd.counts(OTHERS)
         mean = len(crowd.numbers) / len(OTHERS)
         self.assertEqual(crowd.counts([VICTIM]), {VICTIM: 0})
         most = max(abs(count - mean) for count in counts.values())
-        self.assertLessEqual(most, SPREAD * mean, counts)
+        self.assertLessEqual(most, max(places, SPREAD * mean), counts)
         return most / mean
 
     def note(self, what: str, took: Restored, spread: float, **more: Any) -> None:
@@ -163,7 +168,7 @@ class LostMcuAtScale(ScaleCase):
         self.note(
             "restore of a killed MCU, an instance killed, one frozen",
             took,
-            self.evenly_spread(crowd),
+            self.evenly_spread(crowd, places=2),
             before=before,
             while_frozen=meanwhile - before,
             asked_more_than_once=COUNT - asked[1],
