@@ -16,6 +16,7 @@ from css.domain.platforms import Platforms
 from css.handlers.carriers import BatchCarrier, RowWriter
 from css.handlers.clocks import StoreClocks
 from css.handlers.domains import DomainCache
+from css.handlers.duty import Doubts, Duty
 from css.handlers.effects import Composer
 from css.handlers.letters import LEDGER_LANE, LOAD_LANE, SQL_LANE, TAKE_LANE
 from css.handlers.liveness import Liveness
@@ -78,6 +79,9 @@ class Core:
         self.outbox = Outbox(own, self.clocks, self.post, self.tracker, self.lease_ms, world.probe)
         self._make_carriers()
         self.liveness = Liveness(own, world.state, self.clocks, milliseconds(timers.mcu_timeout_seconds))
+        grace_ms = milliseconds(timers.sync_grace_seconds)
+        self.duty = Duty(own, world.platforms, world.state, self.clocks, grace_ms)
+        self.doubts = Doubts(own, self.duty, world.ledger, self.epochs)
         self.placing = Placing(
             own,
             world.state,
@@ -91,6 +95,7 @@ class Core:
         )
         composer = Composer(own, world.platforms)
         self.steps = Steps(_rules(settings), self.clocks, composer, self.outbox, tally, world.probe)
+        self.steps.may_write = lambda: self.duty.on
         self.lookup = Lookup(own, world.platforms, world.stores, tally)
         self.answers = Answers(world.stores, self.clocks, self.outbox, self.post, tally, world.probe)
 

@@ -152,6 +152,8 @@ class CssService(Service):
         )
 
     def _platforms_changed(self, platforms: Platforms, change: Change) -> None:
+        if change.own_became_abnormal:
+            self.work.duty.suspended()
         for moid in change.entered:
             self.log.warn("platform {moid} is abnormal: it is served here now", moid=moid)
         for moid in change.left:

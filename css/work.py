@@ -16,6 +16,7 @@ from css.handlers.create import Creating
 from css.handlers.delay import Delaying
 from css.handlers.dispatch import Dispatcher, Routes, merge
 from css.handlers.mcu import McuAnswers
+from css.handlers.offduty import LegacyNumbers, OffDuty
 from css.handlers.rebuilding import Rebuilding
 from css.handlers.release import Releasing
 from css.handlers.restoring import Restoring
@@ -41,6 +42,9 @@ ROOM_SECONDS = 1.0
 RESTORE_SECONDS = 0.25
 """How often it is looked what is due; a failed restore is due again after `restore_interval_seconds`."""
 LIVENESS_SECONDS = 0.5
+DUTY_SECONDS = 1.0
+LEGACY_SECONDS = 5.0
+"""How old what is remembered of legacy conferences may be when their store goes away."""
 SLOT_SECONDS = 15.0
 PRUNE_SECONDS = 3600.0
 ROW_ORDER_KEPT_SECONDS = 48 * 3600
@@ -64,7 +68,15 @@ class Work:
         self._begun = False
         self._ended = False
         self._mcus = McuAnswers(
-            core.own, world.stores, core.lookup, core.steps, core.placing, core.liveness, core.tracker, tally
+            core.own,
+            world.stores,
+            core.lookup,
+            core.steps,
+            core.placing,
+            core.liveness,
+            core.doubts,
+            core.tracker,
+            tally,
         )
         core.post.on_silence = self._mcus.silent_at_once
         self._restoring = Restoring(
@@ -83,6 +95,9 @@ class Work:
             self._licensing.routes,
             more_routes,
         )
+        self.duty = core.duty
+        self._legacy = LegacyNumbers(core.own, world.stores)
+        routes = OffDuty(core.own, core.duty, self._legacy, core.post, tally).guarded(routes)
         self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe)
         self._tickers = [*self._conference_rounds(), *self._house_rounds()]
         self._licence_ticker = self._ticker(
@@ -143,13 +158,13 @@ class Work:
         )
         return Syncing(
             core.own,
-            world.platforms,
             world.stores,
             world.state,
             core.epochs,
             core.steps,
             self._restoring,
             strangers,
+            core.doubts,
             core.post,
             self.tally,
         )
@@ -163,13 +178,14 @@ class Work:
         timeout_ms = milliseconds(settings.timers.mcu_timeout_seconds)
         mcus = McuWatch(world.state, core.liveness, self._restoring, self.tally, timeout_ms)
         rooms = RoomWatch(world.state, self._restoring)
-        return [
-            self._ticker("deadlines", DUE_SECONDS, due.tick),
-            self._ticker("restores", RESTORE_SECONDS, restore.tick),
-            self._ticker("lost MCUs", LIVENESS_SECONDS, mcus.tick),
-            self._ticker("abnormal rooms", ROOM_SECONDS, rooms.tick),
-            self._ticker("emptied stores", ROOM_SECONDS, self._rebuilding.tick),
+        rounds: list[tuple[str, float, Callable[[], Awaitable[object]]]] = [
+            ("deadlines", DUE_SECONDS, due.tick),
+            ("restores", RESTORE_SECONDS, restore.tick),
+            ("lost MCUs", LIVENESS_SECONDS, mcus.tick),
+            ("abnormal rooms", ROOM_SECONDS, rooms.tick),
+            ("emptied stores", ROOM_SECONDS, self._rebuilding.tick),
         ]
+        return [self._ticker(name, seconds, core.duty.while_on(work)) for name, seconds, work in rounds]
 
     def _house_rounds(self) -> list[Ticker]:
         """What keeps the instance's own house in order."""
@@ -179,6 +195,8 @@ class Work:
         )
         bookings = BookingCheck(world.state, world.stores, self.tally, core.booking_lease_ms)
         return [
+            self._ticker("duty", DUTY_SECONDS, core.duty.tick),
+            self._ticker("legacy conferences", LEGACY_SECONDS, self._legacy.read),
             self._ticker("outbox sweep", min(1.0, timers.outbox_lease_seconds / 2), sweep.tick),
             self._ticker("outbox flush", FLUSH_SECONDS, core.flush),
             self._ticker("rows", ROWS_SECONDS, core.write_rows),
@@ -204,6 +222,7 @@ class Work:
 
     def refuse(self) -> None:
         """Take only what CMs ask: while the own platform is abnormal they are all refused."""
+        self.duty.suspended()
         self._consume([to.CM_QUEUE])
 
     async def begin(self) -> None:
@@ -212,6 +231,7 @@ class Work:
             try:
                 await self._renew_slot()
                 await self.clocks.refresh(self._world.stores[self._settings.platform.moid])
+                await self.duty.tick()
                 break
             except StoreError as error:
                 self.log.warn("waiting for the own Redis: {error}", error=str(error))

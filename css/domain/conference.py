@@ -298,6 +298,8 @@ def indexes(conference: Conference) -> dict[str, int]:
         found[f"mcu/{c.platformmoid}/{c.ip}/{c.pid}"] = c.createtime
     if c.roommoid:
         found[f"room/{c.platformmoid}/{c.roommoid}"] = c.createtime
+    if c.legacy:
+        found[f"legacy/{c.platformmoid}"] = c.createtime
     return found
 
 

@@ -20,6 +20,7 @@ from css.domain.events import (
     StateChanged,
 )
 from css.handlers.dispatch import Routes
+from css.handlers.duty import Doubts
 from css.handlers.liveness import Liveness
 from css.handlers.lookup import Lookup
 from css.handlers.placing import Placing, StepBookings
@@ -49,6 +50,7 @@ class McuAnswers:
         steps: Steps,
         placing: Placing,
         liveness: Liveness,
+        doubts: Doubts,
         tracker: Tracker,
         tally: Tally,
     ) -> None:
@@ -58,6 +60,7 @@ class McuAnswers:
         self._steps = steps
         self._placing = placing
         self._liveness = liveness
+        self._doubts = doubts
         self._tracker = tracker
         self._tally = tally
 
@@ -147,6 +150,9 @@ class McuAnswers:
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
             if c is None:
                 return None
+            is_its_own = (c.ip, c.pid) == (notice.ip, notice.pid) and notice.epoch in (None, c.epoch)
+            if is_its_own and (loss := await self._doubts.loss(c, now_ms)):
+                return loss
             return McuEnded(now_ms=now_ms, ip=notice.ip, pid=notice.pid, epoch=notice.epoch)
 
         await self._steps.take(store, notice.confE164, "ended", prepare)

@@ -99,6 +99,8 @@ class Steps:
         self._probe = probe
         self._locks = NumberLocks()
         self._hints: OrderedDict[tuple[str, str], Known] = OrderedDict()
+        self.may_write: Callable[[], bool] = lambda: True
+        """Whether a step may be committed now. One that may not fails with `StoreError`."""
         self.says_why = False
         """Whether each step is logged with its reason. It costs more than the step's own thinking."""
 
@@ -186,6 +188,8 @@ class Steps:
 
     async def _commit(self, store: IConferenceStore, commit: Commit) -> CommitResult:
         """Commit, and with it forget what earlier steps of the number have carried out."""
+        if not self.may_write():
+            raise StoreError("the own platform is abnormal: no record is written")
         cleared = self._outbox.cleared(store, commit.e164)
         if cleared:
             commit = msgspec.structs.replace(commit, cleared=cleared)

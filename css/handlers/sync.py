@@ -9,9 +9,9 @@ from twisted.logger import Logger
 from css.domain.conference import Conference
 from css.domain.epochs import EpochSource
 from css.domain.events import Absent, Event, Listed
-from css.domain.platforms import Platforms
 from css.handlers.dispatch import Routes
 from css.handlers.lookup import without_store
+from css.handlers.duty import Doubts
 from css.handlers.outbox import Post
 from css.handlers.restoring import Restoring
 from css.handlers.steps import Steps
@@ -33,24 +33,24 @@ class Syncing:
     def __init__(
         self,
         own: str,
-        platforms: Callable[[], Platforms],
         stores: Mapping[str, IConferenceStore],
         state: Callable[[], IPlatformState],
         epochs: EpochSource,
         steps: Steps,
         restoring: Restoring,
         strangers: Strangers,
+        doubts: Doubts,
         post: Post,
         tally: Tally,
     ) -> None:
         self._own = own
-        self._platforms = platforms
         self._stores = stores
         self._state = state
         self._epochs = epochs
         self._steps = steps
         self._restoring = restoring
         self._strangers = strangers
+        self._doubts = doubts
         self._post = post
         self._tally = tally
 
@@ -61,9 +61,6 @@ class Syncing:
 
     async def listed(self, notice: ConfListNotice, delivery: Delivery) -> None:
         """Make records and MCU agree. Fails with `StoreError` when the own store is away: the list comes again."""
-        if self._platforms().own_abnormal:
-            await self._release_all(notice, notice.confdatainfo, "the platform is abnormal")
-            return
         state = self._state()
         if notice.seq is not None and not await state.accept_list(notice.ip, notice.pid, notice.seq):
             self._tally.count("lists_too_old")
@@ -158,6 +155,8 @@ class Syncing:
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
             if c is None:
                 return None
+            if (c.ip, c.pid) == (notice.ip, notice.pid) and (loss := await self._doubts.loss(c, now_ms)):
+                return loss
             return Absent(now_ms=now_ms, ip=notice.ip, pid=notice.pid, time=notice.time, seq=notice.seq)
 
         await self._steps.take(store, e164, "absent", prepare)

@@ -356,6 +356,12 @@ class IPlatformState(Interface):
     async def replace_rooms(abnormal: Sequence[str]) -> None:
         """The abnormal rooms are exactly these."""
 
+    async def note_duty(on: bool) -> int:
+        """Note whether the platform is on duty, or off duty because the PMS calls it abnormal.
+
+        @return: if on duty, when it was first noted to be so again, milliseconds; 0: it never was off duty.
+        """
+
     async def claim_slot(owner: str, lease_ms: int) -> int:
         """Claim, or renew, this instance's slot, 0 to 1023; the same owner gets the same one while its lease lasts.
 

@@ -255,7 +255,7 @@ class Bounded(Invariant):
 
 
 LASTING = re.compile(
-    r"domain/[^/]+/(info|license)|css/hashes/\w+|css/domains/generation|css/slots|css/incarnation"
+    r"domain/[^/]+/(info|license)|css/hashes/\w+|css/domains/generation|css/slots|css/incarnation|css/duty"
     r"|css/mcu/[^/]+|css/rooms|css/roomseqs?|css/processes|css/gone|css/ledger"
 )
 """Keys that belong to no conference."""

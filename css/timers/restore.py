@@ -42,8 +42,6 @@ class RestoreTimer:
 
     async def tick(self) -> None:
         """One round. A store that is away does not keep the others waiting. Fails with the last `StoreError`."""
-        if self._platforms().own_abnormal:
-            return
         failed: StoreError | None = None
         for moid in self._platforms().service:
             store = self._stores.get(moid)

@@ -221,6 +221,24 @@ class RateContract(StoreFixture):
         self.assertTrue(60_000 < await self.ttl_ms("css/bucket/b") <= 65_000)
 
 
+class DutyContract(StoreFixture):
+    """Whether the platform is on duty, and since when it is so again."""
+
+    async def test_never_off_duty(self: Any) -> None:
+        self.assertEqual((await self.state.note_duty(True), await self.dump()), (0, {}))
+
+    async def test_on_duty_again(self: Any) -> None:
+        before = await self.store.now_ms()
+        for _ in range(2):
+            self.assertEqual(await self.state.note_duty(False), 0)
+        resumed = await self.other_state.note_duty(True)
+        self.assertTrue(before <= resumed <= await self.store.now_ms())
+        await self.wait_ms(20)
+        self.assertEqual(await self.state.note_duty(True), resumed)
+        await self.state.note_duty(False)
+        self.assertGreaterEqual(await self.state.note_duty(True), resumed + 20)
+
+
 class SyncStoreContract(StoreFixture):
     """What a list is compared with."""
 
@@ -299,6 +317,13 @@ class RestoreQueueContract(StoreFixture):
 
 
 class RecoveryStateContract(
-    ProcessContract, FlapContract, ListContract, LoadContract, RateContract, SyncStoreContract, RestoreQueueContract
+    ProcessContract,
+    FlapContract,
+    ListContract,
+    LoadContract,
+    RateContract,
+    DutyContract,
+    SyncStoreContract,
+    RestoreQueueContract,
 ):
     """All of it."""

@@ -159,6 +159,10 @@ class Indexes(SynchronousTestCase):
             },
         )
 
+    def test_legacy(self) -> None:
+        """Those that are bound to old hardware are found among all others."""
+        self.assertEqual(records.indexes(samples.ongoing(legacy=True))["legacy/pA"], samples.NOW - 60)
+
     def test_owner_of_the_deadline(self) -> None:
         """Where it really runs; a conference that waits to be restored belongs to its source."""
         elsewhere = samples.asking_rms(platformmoid="pB")

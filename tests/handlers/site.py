@@ -28,11 +28,13 @@ from css.handlers.clocks import StoreClocks
 from css.handlers.create import Creating
 from css.handlers.delay import Delaying
 from css.handlers.dispatch import Dispatcher, merge
+from css.handlers.duty import Doubts, Duty
 from css.handlers.effects import Composer
 from css.handlers.letters import LEDGER_LANE, LOAD_LANE, SQL_LANE, TAKE_LANE
 from css.handlers.liveness import Liveness
 from css.handlers.lookup import Lookup
 from css.handlers.mcu import McuAnswers
+from css.handlers.offduty import LegacyNumbers, OffDuty
 from css.handlers.outbox import Outbox, Post
 from css.handlers.placing import Placing
 from css.handlers.release import Releasing
@@ -184,6 +186,10 @@ class Instance:
         )
         composer = Composer("pA", lambda: site.platforms)
         self.steps = Steps(Rules(**rules), self.clocks, composer, self.outbox, self.tally, self.probe)
+        self.duty = Duty("pA", lambda: site.platforms, lambda: site.state, self.clocks, 20_000)
+        self.doubts = Doubts("pA", self.duty, lambda: site.ledger, self.epochs)
+        self.steps.may_write = lambda: self.duty.on
+        done(self.duty.tick())
         self.lookup = Lookup("pA", lambda: site.platforms, site.stores, self.tally)
         self.answers = Answers(site.stores, self.clocks, self.outbox, self.post, self.tally)
         self.creating = Creating(
@@ -202,7 +208,15 @@ class Instance:
         self.releasing = Releasing("pA", lambda: site.platforms, site.stores, self.lookup, self.steps, self.answers)
         self.delaying = Delaying("pA", lambda: site.platforms, site.stores, self.lookup, self.steps, self.answers)
         self.mcus = McuAnswers(
-            "pA", site.stores, self.lookup, self.steps, self.placing, self.liveness, self.tracker, self.tally
+            "pA",
+            site.stores,
+            self.lookup,
+            self.steps,
+            self.placing,
+            self.liveness,
+            self.doubts,
+            self.tracker,
+            self.tally,
         )
         self.post.on_silence = self.mcus.silent_at_once
         self._make_recovery()
@@ -213,6 +227,8 @@ class Instance:
             self.mcus.routes,
             self.syncing.routes,
         )
+        self.legacy = LegacyNumbers("pA", site.stores)
+        routes = OffDuty("pA", self.duty, self.legacy, self.post, self.tally).guarded(routes)
         self.dispatcher = Dispatcher(self.bus, routes, self.tally, self.liveness.notice, self.probe)
         self.due = DueWork("pA", site.stores, self.clocks, self.mcus.overdue)
         self.sweep = OutboxSweep(site.clock, "pA", site.stores, self.outbox, self.post, self.tally, LEASE_MS)
@@ -249,13 +265,13 @@ class Instance:
         )
         self.syncing = Syncing(
             "pA",
-            lambda: site.platforms,
             site.stores,
             state,
             self.epochs,
             self.steps,
             self.restoring,
             self.strangers,
+            self.doubts,
             self.post,
             self.tally,
         )
@@ -289,6 +305,11 @@ class Instance:
         deferred = Deferred.fromCoroutine(work)
         self.site.clock.advance(0)
         return done(deferred)
+
+    def round(self) -> None:
+        """What the conference timers do, as long as the platform is on duty."""
+        for work in (self.due.tick, self.mcu_watch.tick, self.room_watch.tick, self.restores.tick):
+            self.run(self.duty.while_on(work)())
 
     def tick(self) -> None:
         """What the timers do ten times a second."""

@@ -9,7 +9,7 @@ from css.handlers import addresses as to
 from tests.scenarios.ground import Site, Stage
 
 LASTING = re.compile(
-    r"domain/[^/]+/(info|license)|css/hashes/\w+|css/domains/generation|css/slots|css/incarnation"
+    r"domain/[^/]+/(info|license)|css/hashes/\w+|css/domains/generation|css/slots|css/incarnation|css/duty"
     r"|css/mcu/[^/]+|css/rooms|css/roomseqs|css/processes|css/gone|css/ledger"
 )
 """Keys that belong to no conference."""

@@ -129,13 +129,6 @@ class Order(RestoreCase):
 class Away(RestoreCase):
     """What can't be done now."""
 
-    def test_own_platform_abnormal(self) -> None:
-        """Nothing is restored."""
-        self.waiting("1")
-        self.site.set_states(pA="abnormal")
-        self.css.run(self.css.restores.tick())
-        self.assertEqual(self.begun(), [])
-
     def test_another_store_is_away(self) -> None:
         """Those of the own store are restored; the round says what failed."""
         self.waiting("1")

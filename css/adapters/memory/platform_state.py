@@ -29,6 +29,7 @@ DRAINED = "css/drained"
 ROOMS = "css/rooms"
 ROOM_SEQ = "css/roomseq"
 SLOT_KEY = "css/slots"
+DUTY = "css/duty"
 PROCESSES = "css/processes"
 GONE = "css/gone"
 
@@ -243,6 +244,17 @@ class MemoryPlatformState:
                 self._keys.add_member(ROOMS, roommoid)
 
         await self.server.run(replace)
+
+    async def note_duty(self, on: bool) -> int:
+        def note() -> int:
+            if not on:
+                self._keys.update_hash(DUTY, {"state": "off"})
+                return 0
+            if self._keys.hash(DUTY).get("state") == "off":
+                self._keys.update_hash(DUTY, {"state": "on", "resumed_ms": str(self._keys.now_ms())})
+            return int(self._keys.hash(DUTY).get("resumed_ms", "0"))
+
+        return await self.server.run(note)
 
     async def claim_slot(self, owner: str, lease_ms: int) -> int:
         def claim() -> int:

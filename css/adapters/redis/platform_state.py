@@ -109,6 +109,10 @@ class RedisPlatformState:
     async def replace_rooms(self, abnormal: Sequence[str]) -> None:
         await self.link.run(scripts.REPLACE_ROOMS, list(abnormal))
 
+    async def note_duty(self, on: bool) -> int:
+        resumed_ms: int = await self.link.run(scripts.NOTE_DUTY, (on,))
+        return resumed_ms
+
     async def claim_slot(self, owner: str, lease_ms: int) -> int:
         slot: int = await self.link.run(scripts.CLAIM_SLOT, (owner, lease_ms))
         return slot

@@ -54,6 +54,7 @@ LEDGER_NOTE = Script("ledger_note")
 DRAW = Script("draw", "now")
 SET_ROOM = Script("set_room")
 REPLACE_ROOMS = Script("replace_rooms")
+NOTE_DUTY = Script("note_duty", "now")
 CLAIM_SLOT = Script("claim_slot", "now")
 RELEASE_SLOT = Script("release_slot")
 

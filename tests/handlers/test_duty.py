@@ -1,0 +1,262 @@
+"""The own platform is abnormal, and normal again: what is written, what is told, what is in doubt (seed 2.3.1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from css.handlers import addresses as to
+from css.ports.store import McuSeen, StoreError
+from tests.handlers.site import CM_REPLIES, HOSTS, RMS, Instance, SiteCase, create, done, release
+
+
+class DutyCase(SiteCase):
+    """A conference that runs, and one that RMS and one that an MCU is asked about."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.request = self.run_one()
+        self.ip: str = self.request["ip"]
+        self.rms_asked = self.ask(e164="2")
+        self.mcu_asked = self.give(self.ask(e164="3"))
+        self.css.liveness.begin_to_consume(0)
+
+    def suspend(self, *others: Instance) -> None:
+        """The PMS calls the platform abnormal, a second later."""
+        self.site.pass_seconds(1)
+        self.site.set_states(pA="abnormal", pB="normal")
+        for css in (self.css, *others):
+            css.duty.suspended()
+
+    def resume(self, *others: Instance) -> None:
+        """It is normal again, and every instance has noted it."""
+        self.site.set_states(pA="normal", pB="normal")
+        for css in (self.css, *others):
+            css.run(css.duty.tick())
+
+    def records(self) -> dict[str, dict[str, str]]:
+        """All records of the own store, and their hashes."""
+        return {key: value for key, value in self.site.store.dump().items() if key.startswith("conf")}
+
+    def commands(self, ip: str = "") -> list[tuple[str, Any]]:
+        """(number, epoch) of each release that process 11 of a host was told."""
+        return [(body["confE164"], body.get("epoch")) for body in self.site.bodies(f"cmu.conf.q:{ip or self.ip}:11")]
+
+
+class Abnormal(DutyCase):
+    """No record is written, whatever comes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.suspend()
+        self.before = self.records()
+
+    def unchanged(self) -> None:
+        """As it was when the platform became abnormal."""
+        self.assertEqual(self.records(), self.before)
+
+    def test_mcu_ack(self) -> None:
+        """Released at once: nobody may know of it."""
+        self.accept(self.mcu_asked)
+        self.unchanged()
+        self.assertIn(("3", self.mcu_asked["epoch"]), self.commands(self.mcu_asked["ip"]))
+
+    def test_mcu_nack_end_notice_and_rms(self) -> None:
+        """Dropped and counted."""
+        self.refuse(self.mcu_asked)
+        self.ended(self.request)
+        self.css.take(resources(), to.RMS_REPLY_QUEUE, correlation_id=self.rms_asked)
+        self.css.take({"type": "GET_RES_NACK", "errcode": "X"}, to.RMS_REPLY_QUEUE, correlation_id=self.rms_asked)
+        self.unchanged()
+        self.assertEqual(self.css.tally["ignored_off_duty"], 4)
+
+    def test_request_without_a_queue(self) -> None:
+        """An MCU host that has gone: the silence is not acted on."""
+        self.css.mcus.silent_at_once(f"pA/3/{self.mcu_asked['epoch']}")
+        self.site.pass_seconds(1)
+        self.unchanged()
+        self.flushLoggedErrors(StoreError)
+
+    def test_timers(self) -> None:
+        """Deadlines, silent MCUs, an abnormal room, a restore that is due."""
+        done(self.site.state.set_room("room-0", True))
+        self.css.run(self.css.liveness.disconnected(self.ip, "11"))
+        self.site.pass_seconds(60, 1.0)
+        self.css.round()
+        self.unchanged()
+        self.assertEqual(len(self.site.letters(RMS)), 3)
+
+    def test_step_under_way(self) -> None:
+        """What was begun before is not committed; its message comes again, and is then refused."""
+        self.site.set_states(pA="normal")
+
+        def stop(step: str, point: str) -> None:
+            if (step, point) == ("create", "before_commit"):
+                self.suspend()
+
+        self.css.on_point = stop
+        self.css.begin(create("9"), message_id="m", reply_to=CM_REPLIES).addErrback(lambda _: None)
+        self.unchanged()
+        self.css.take(create("9"), message_id="m", reply_to=CM_REPLIES, redelivered=True)
+        self.assertEqual(self.errcodes()[-1], "PLATFORM_ABNORMAL")
+
+    def test_requests_of_the_cm(self) -> None:
+        """Each is refused, also while the own Redis is away."""
+        self.site.store.fail()
+        self.css.take(create("9"), message_id="m1", reply_to=CM_REPLIES)
+        self.css.take(release(), message_id="m2", reply_to=CM_REPLIES)
+        self.assertEqual(self.errcodes()[-2:], ["PLATFORM_ABNORMAL"] * 2)
+
+    def test_disconnect_while_the_own_redis_is_away(self) -> None:
+        """Dropped: it must not hold up what comes behind it."""
+        self.site.store.fail()
+        body = {"type": "MCU_MAU_DISCONNECT_NTF", "ip": self.ip, "pid": "11"}
+        handled = self.css.begin(body, to.MCU_QUEUE)
+        self.site.pass_seconds(3)
+        self.successResultOf(handled)
+
+    def test_list_without_a_store(self) -> None:
+        """All that it shows is released under its own epochs."""
+        self.site.store.fail()
+        self.site.other.fail()
+        stray = {"confE164": "77", "createtime": 5, "epoch": 6}
+        self.lists(self.ip, self.entry(self.request), stray)
+        self.assertEqual(self.commands(), [("0755001", self.request["epoch"]), ("77", 6)])
+
+
+class Legacy(DutyCase):
+    """What is bound to old hardware is spared (seed 12)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.old = self.give(self.ask(e164="5", legacy=1), self.ip)
+        self.accept(self.old)
+
+    def test_read_when_it_is_needed(self) -> None:
+        """The own store answers."""
+        self.suspend()
+        self.lists(self.ip, self.entry(self.old), self.entry(self.request))
+        self.assertEqual(self.commands(), [("0755001", self.request["epoch"])])
+
+    def test_remembered(self) -> None:
+        """It does not answer any more: the last known ones."""
+        self.css.run(self.css.legacy.read())
+        self.suspend()
+        self.site.store.fail()
+        self.lists(self.ip, self.entry(self.old), self.entry(self.request))
+        self.assertEqual(self.commands(), [("0755001", self.request["epoch"])])
+
+    def test_its_ack(self) -> None:
+        """A create that its MCU has just answered."""
+        late = self.give(self.ask(e164="6", legacy=1), self.ip)
+        self.suspend()
+        self.accept(late)
+        self.assertEqual(self.commands(), [])
+
+    def test_forgotten_with_its_end(self) -> None:
+        """The list of them follows."""
+        self.css.take(release("5"), message_id="m2")
+        self.assertEqual(self.css.run(self.css.legacy.read()), frozenset())
+
+
+class NormalAgain(DutyCase):
+    """What its MCUs list with its epoch runs; the others are lost, not ended."""
+
+    def test_listed(self) -> None:
+        """Nothing has happened to it."""
+        self.suspend()
+        self.resume()
+        self.lists(self.ip, self.entry(self.request))
+        self.assertEqual(self.state_of(), "ongoing")
+
+    def test_not_listed(self) -> None:
+        """Voided at the first list without it, and restored; never ended for its absence."""
+        self.suspend()
+        self.lists(self.ip, self.entry(self.request))
+        self.resume()
+        self.lists(self.ip)
+        record = self.site.record("0755001")
+        self.assertEqual((record["state"], record["ip"], record["pid"]), ("pending_restore", "", ""))
+        self.assertGreater(int(record["epoch"]), self.request["epoch"])
+        self.css.round()
+        self.assertEqual(self.site.letters(RMS)[-1].correlation_id, f"pA/0755001/{record['epoch']}")
+        self.css.tick()
+        (recovery,) = self.css.run(self.site.ledger.recent(5))
+        self.assertEqual((recovery.kind, recovery.subject, recovery.planned), ("platform", "pA", 1))
+
+    def test_late_end_notice(self) -> None:
+        """The MCU says that what it was told to end is over: it is lost, not ended. The next end is one."""
+        self.suspend()
+        self.lists(self.ip, self.entry(self.request))
+        self.resume()
+        self.ended(self.request)
+        self.assertEqual(self.state_of(), "pending_restore")
+        self.ended(self.mcu_asked)
+        other = self.run_one("8")
+        self.ended(other)
+        self.assertEqual(self.state_of("8"), "")
+
+    def test_it_waited_to_be_restored(self) -> None:
+        """Its MCU had been lost before: the end notice does not end it either."""
+        self.css.run(self.css.restoring.lose(McuSeen(self.ip, "11", 0), "gone"))
+        self.suspend()
+        self.resume()
+        self.ended(self.request)
+        self.assertEqual(self.state_of(), "pending_restore")
+
+    def test_new_ones_are_judged_as_ever(self) -> None:
+        """A placement that is younger than the moment, or whose time of doubt is over."""
+        self.suspend()
+        self.resume()
+        self.site.pass_seconds(1)
+        young = self.run_one("8")
+        self.ended(young)
+        self.assertEqual(self.state_of("8"), "")
+        self.site.pass_seconds(20)
+        self.ended(self.request)
+        self.assertEqual(self.state_of(), "")
+
+    def test_another_instance_knows_it(self) -> None:
+        """One that was started since."""
+        self.suspend()
+        self.resume()
+        fresh = Instance(self.site, 3)
+        self.lists(self.ip, css=fresh)
+        self.assertEqual(self.state_of(), "pending_restore")
+
+    def test_redis_was_away_all_the_time(self) -> None:
+        """It is told afterwards; until then nothing is judged."""
+        self.site.store.fail()
+        self.suspend()
+        self.fails(self.css.duty.tick())
+        self.site.set_states(pA="normal", pB="normal")
+        self.site.store.recover()
+        body = {"type": "MCU_MAU_CONFLIST_NTF", "ip": self.ip, "pid": "11", "confdatainfo": []}
+        given_back = self.css.begin(body, to.MCU_QUEUE)
+        self.site.pass_seconds(1)
+        self.assertIsNotNone(self.failureResultOf(given_back))
+        self.resume()
+        self.lists(self.ip)
+        self.assertEqual(self.state_of(), "pending_restore")
+
+    def test_flap_between_two_rounds(self) -> None:
+        """Abnormal and normal again before anything was noted."""
+        self.suspend()
+        self.resume()
+        self.lists(self.ip)
+        self.assertEqual(self.state_of(), "pending_restore")
+
+    def test_noted_once(self) -> None:
+        """Later rounds ask nothing, and the moment stays."""
+        self.suspend()
+        self.css.run(self.css.duty.tick())
+        self.css.run(self.css.duty.tick())
+        self.resume()
+        since = self.css.duty.resumed_ms
+        self.site.pass_seconds(1)
+        self.css.run(self.css.duty.tick())
+        self.assertEqual((self.css.duty.resumed_ms, self.site.store.dump()["css/duty"]["state"]), (since, "on"))
+
+
+def resources() -> dict[str, Any]:
+    """RMS's answer."""
+    return {"type": "GET_RES_ACK", "roommoid": "r", "mcu": [{"ip": ip} for ip in HOSTS], "vrs": [], "mps": []}
