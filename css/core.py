@@ -84,6 +84,7 @@ class Core:
         self.doubts = Doubts(own, self.duty, world.ledger, self.epochs)
         self.placing = Placing(
             own,
+            world.platforms,
             world.state,
             self.clocks,
             self.epochs,

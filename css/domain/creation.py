@@ -67,6 +67,8 @@ def place(c: Conference, event: ResourcesGiven, rules: Rules) -> Decision:
     attempt = c.attempt
     if event.epoch != c.epoch or attempt is None:
         return ignore("RMS answered for another placement")
+    if not event.served:
+        return give_up(c, ErrCode.PLATFORM_NOT_SERVED, event.now_ms, "its platform is no longer served here")
     if event.placement is None:
         return give_up(c, ErrCode.NO_RESOURCE, event.now_ms, "no usable MCU among those that RMS gave")
     given = replace(attempt, roommoid=event.roommoid, mcus=event.mcus, vrs=event.vrs, xmpu=event.xmpu)
@@ -139,14 +141,14 @@ def next_after_refusal(c: Conference, event: McuRefused, rules: Rules) -> Decisi
     """The host that was asked refused, or is not there: the next one, or the end."""
     if not names_placement(c, event.ip, event.epoch):
         return ignore("a refusal of an older placement")
-    return _next_host(c, event.ip, event.placement, event.now_ms, rules, REFUSED_AS[event.silent])
+    return _next_host(c, event.ip, event, rules, REFUSED_AS[event.silent])
 
 
 def mcu_is_silent(c: Conference, event: DeadlinePassed, rules: Rules) -> Decision:
     """The host that was asked has not answered in time: the next one, or the end."""
     if event.now_ms < c.due_ms:
         return ignore("not due yet")
-    return _next_host(c, c.ip, event.placement, event.now_ms, rules, ErrCode.MCU_TIMEOUT)
+    return _next_host(c, c.ip, event, rules, ErrCode.MCU_TIMEOUT)
 
 
 def hosts_to_try(c: Conference, now_ms: int) -> tuple[str, ...]:
@@ -180,13 +182,16 @@ def give_up(c: Conference, errcode: ErrCode, now_ms: int, because: str, *more: E
 
 
 def _next_host(
-    c: Conference, failed: str, placement: Placement | None, now_ms: int, rules: Rules, error: ErrCode
+    c: Conference, failed: str, event: McuRefused | DeadlinePassed, rules: Rules, error: ErrCode
 ) -> Decision:
     """After `failed`: the record's host, or that of a newer placement whose record was lost."""
-    because = f"{failed} failed ({error})"
-    if placement is None:
+    because, now_ms = f"{failed} failed ({error})", event.now_ms
+    if not event.served and hosts_to_try(c, now_ms):
+        because = f"{because}, its platform is no longer served here"
+        return give_up(c, ErrCode.PLATFORM_NOT_SERVED, now_ms, because, penalise=failed)
+    if event.placement is None:
         return give_up(c, error, now_ms, f"{because}, none is left to try", penalise=failed)
-    step = _try_host(c, placement, now_ms, rules, because)
+    step = _try_host(c, event.placement, now_ms, rules, because)
     return replace(step, effects=(*step.effects, FreeLoad(c.ip, c.placement)), penalise=failed)
 
 

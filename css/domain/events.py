@@ -55,6 +55,8 @@ class ResourcesGiven(Event, frozen=True, kw_only=True):
     xmpu: bool
     placement: Placement | None
     """The booked one of them; None: all are excluded."""
+    served: bool = True
+    """Whether its source platform is served here now: looked at just before the commit (seed 2.3.2)."""
 
 
 class ResourcesRefused(Event, frozen=True, kw_only=True):
@@ -74,18 +76,26 @@ class McuAccepted(Event, frozen=True, kw_only=True):
 
 
 class McuRefused(Event, frozen=True, kw_only=True):
-    """A host refused, or was found not to be there (`silent`). `placement`: the next host, booked already."""
+    """A host refused, or was found not to be there (`silent`). `placement`: the next host, booked already.
+
+    `served`: as of `ResourcesGiven`.
+    """
 
     ip: str
     epoch: int | None
     silent: bool
     placement: Placement | None
+    served: bool = True
 
 
 class DeadlinePassed(Event, frozen=True, kw_only=True):
-    """What was awaited did not come in time. `placement`: the next host, booked already."""
+    """What was awaited did not come in time. `placement`: the next host, booked already.
+
+    `served`: as of `ResourcesGiven`.
+    """
 
     placement: Placement | None
+    served: bool = True
 
 
 class RestoreBegins(Event, frozen=True, kw_only=True):

@@ -34,6 +34,9 @@ from css.domain.events import (
     Voided,
 )
 
+NOT_SERVED = "its platform restores it now"
+"""What the ledger says when the source platform has come back in the middle of an attempt."""
+
 
 def lose(c: Conference, event: McuLost, rules: Rules) -> Decision:
     """Its MCU process has gone: to be restored. The placement is kept: a list of the process may yet show it.
@@ -110,6 +113,8 @@ def place(c: Conference, event: ResourcesGiven, rules: Rules) -> Decision:
     attempt = c.attempt
     if event.epoch != c.epoch or attempt is None:
         return ignore("RMS answered for another placement")
+    if not event.served:
+        return fail(c, event.now_ms, rules, NOT_SERVED, at_once=True)
     if event.placement is None:
         return fail(c, event.now_ms, rules, "no usable MCU among those that RMS gave")
     if expiry.is_over(c, event.now_ms):
@@ -140,14 +145,14 @@ def next_after_refusal(c: Conference, event: McuRefused, rules: Rules) -> Decisi
     """The host refused, or is not there: the next one, or the next attempt."""
     if not names_placement(c, event.ip, event.epoch):
         return ignore("a refusal of an older placement")
-    return _next_host(c, event.placement, event.now_ms, rules)
+    return _next_host(c, event, rules)
 
 
 def mcu_is_silent(c: Conference, event: DeadlinePassed, rules: Rules) -> Decision:
     """The host has not answered in time: the next one, or the next attempt."""
     if event.now_ms < c.due_ms:
         return ignore("not due yet")
-    return _next_host(c, event.placement, event.now_ms, rules)
+    return _next_host(c, event, rules)
 
 
 def accept(c: Conference, event: McuAccepted, rules: Rules) -> Decision:
@@ -180,13 +185,15 @@ def ended_while_asked(c: Conference, event: McuEnded, rules: Rules) -> Decision:
     return fail(c, event.now_ms, rules, "ended on its MCU before the ACK was handled")
 
 
-def fail(c: Conference, now_ms: int, rules: Rules, because: str, penalise: str = "") -> Decision:
-    """The attempt has failed; the next one comes with the restore timer.
+def fail(
+    c: Conference, now_ms: int, rules: Rules, because: str, penalise: str = "", *, at_once: bool = False
+) -> Decision:
+    """The attempt has failed; the next one comes with the restore timer, without a pause if `at_once`.
 
     If RMS could not help, the old placement stays: its MCU may list it. If MCUs were asked, nothing of it stays but a
     higher epoch, which no placement will ever have: an ACK or a list that comes late speaks of something older.
     """
-    record = replace(c, attempt=None, due_ms=_next(c, now_ms + rules.restore_interval_ms))
+    record = replace(c, attempt=None, due_ms=_next(c, now_ms + (0 if at_once else rules.restore_interval_ms)))
     effects: tuple[Effect, ...] = ()
     if c.state is State.CREATING:
         effects = (FreeLoad(c.ip, c.placement),)
@@ -195,10 +202,13 @@ def fail(c: Conference, now_ms: int, rules: Rules, because: str, penalise: str =
     return Decision(because=f"{because}; tried again later", record=record, effects=effects, penalise=penalise)
 
 
-def _next_host(c: Conference, placement: Placement | None, now_ms: int, rules: Rules) -> Decision:
-    if placement is None or expiry.is_over(c, now_ms):
+def _next_host(c: Conference, event: McuRefused | DeadlinePassed, rules: Rules) -> Decision:
+    now_ms = event.now_ms
+    if not event.served:
+        return fail(c, now_ms, rules, f"{c.ip} failed; {NOT_SERVED}", penalise=c.ip, at_once=True)
+    if event.placement is None or expiry.is_over(c, now_ms):
         return fail(c, now_ms, rules, f"{c.ip} failed, none is left to try", penalise=c.ip)
-    step = _try_host(c, placement, now_ms, rules, f"{c.ip} failed")
+    step = _try_host(c, event.placement, now_ms, rules, f"{c.ip} failed")
     return replace(step, effects=(*step.effects, FreeLoad(c.ip, c.placement)), penalise=c.ip)
 
 

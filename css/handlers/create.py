@@ -201,6 +201,7 @@ class Creating:
                 vrs=answer.vrs[0].ip if answer.vrs and wants_recorder else "",
                 xmpu=bool(answer.mps),
                 placement=placement,
+                served=self._placing.serves(c.source),
             )
 
         decision = await self._steps.take(store, e164, "place", prepare)

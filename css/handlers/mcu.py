@@ -117,7 +117,8 @@ class McuAnswers:
                 return None
             host = ip or c.ip
             placement = await _next_host(bookings, c, now_ms) if names_placement(c, host, epoch) else None
-            return McuRefused(now_ms=now_ms, ip=host, epoch=epoch, silent=silent, placement=placement)
+            served = self._placing.serves(c.source)
+            return McuRefused(now_ms=now_ms, ip=host, epoch=epoch, silent=silent, placement=placement, served=served)
 
         decision = await self._steps.take(store, e164, "refuse", prepare)
         bookings.settle(decision)
@@ -134,7 +135,8 @@ class McuAnswers:
             now_ms = max(now_ms, c.due_ms)
             if expiry.is_over(c, now_ms + CLOCK_TOLERANCE_MS):
                 now_ms = max(now_ms, c.endtime * 1000)
-            return DeadlinePassed(now_ms=now_ms, placement=await _next_host(bookings, c, now_ms))
+            placement = await _next_host(bookings, c, now_ms)
+            return DeadlinePassed(now_ms=now_ms, placement=placement, served=self._placing.serves(c.source))
 
         decision = await self._steps.take(store, e164, "overdue", prepare)
         bookings.settle(decision)

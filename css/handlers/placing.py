@@ -12,6 +12,7 @@ from css.domain.conference import Conference, placement_token
 from css.domain.decision import Decision
 from css.domain.epochs import EpochSource
 from css.domain.events import Placement
+from css.domain.platforms import Platforms
 from css.handlers.clocks import StoreClocks
 from css.handlers.tracker import Tracker
 from css.ports.store import IPlatformState, StoreError
@@ -38,6 +39,7 @@ class Placing:
     def __init__(
         self,
         own: str,
+        platforms: Callable[[], Platforms],
         state: Callable[[], IPlatformState],
         clocks: StoreClocks,
         epochs: EpochSource,
@@ -48,6 +50,7 @@ class Placing:
         penalty_seconds: int,
     ) -> None:
         self._own = own
+        self._platforms = platforms
         self._state = state
         self._clocks = clocks
         self._epochs = epochs
@@ -57,6 +60,10 @@ class Placing:
         self._booking_lease_ms = booking_lease_ms
         self._penalty_seconds = penalty_seconds
         self._answered_ms: dict[str, int] = {}
+
+    def serves(self, source: str) -> bool:
+        """Whether conferences of a source platform are placed here now. To be asked last before a commit."""
+        return self._platforms().serves(source)
 
     async def book(self, c: Conference, hosts: Sequence[str], roommoid: str, now_ms: int) -> Placement | None:
         """Book the least loaded usable host for a fresh epoch; ties are broken at random.

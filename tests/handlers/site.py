@@ -175,6 +175,7 @@ class Instance:
         self.liveness = Liveness("pA", lambda: site.state, self.clocks, 15_000)
         self.placing = Placing(
             "pA",
+            lambda: site.platforms,
             lambda: site.state,
             self.clocks,
             self.epochs,

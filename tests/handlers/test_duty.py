@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from css.handlers import addresses as to
+from css.ports.bus import TryLater
 from css.ports.store import McuSeen, StoreError
 from tests.handlers.site import CM_REPLIES, HOSTS, RMS, Instance, SiteCase, create, done, release
 
@@ -94,7 +95,8 @@ class Abnormal(DutyCase):
                 self.suspend()
 
         self.css.on_point = stop
-        self.css.begin(create("9"), message_id="m", reply_to=CM_REPLIES).addErrback(lambda _: None)
+        given_back = self.css.begin(create("9"), message_id="m", reply_to=CM_REPLIES)
+        self.failureResultOf(given_back, TryLater)
         self.unchanged()
         self.css.take(create("9"), message_id="m", reply_to=CM_REPLIES, redelivered=True)
         self.assertEqual(self.errcodes()[-1], "PLATFORM_ABNORMAL")
