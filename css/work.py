@@ -158,6 +158,7 @@ class Work:
         )
         return Syncing(
             core.own,
+            world.platforms,
             world.stores,
             world.state,
             core.epochs,

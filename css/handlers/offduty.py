@@ -14,7 +14,7 @@ from css.handlers.strangers import release_letters
 from css.handlers.tally import Tally
 from css.messages.base import Message
 from css.messages.create import McuCreateAck, McuCreateNack, McuReleaseNotice, ResourceAck, ResourceNack
-from css.messages.mcu import ConfListEntry, ConfListNotice, DisconnectNotice, RestoreAck, RestoreNack
+from css.messages.mcu import ConfListEntry, ConfListNotice, DisconnectNotice, RestoreAck, RestoreNack, StateChangeNotice
 from css.ports.bus import Delivery
 from css.ports.store import IConferenceStore, StoreError
 
@@ -73,6 +73,7 @@ class OffDuty:
             McuCreateNack: self._ignored,
             RestoreNack: self._ignored,
             McuReleaseNotice: self._ignored,
+            StateChangeNotice: self._ignored,
             ResourceAck: self._ignored,
             ResourceNack: self._ignored,
         }

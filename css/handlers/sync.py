@@ -9,9 +9,10 @@ from twisted.logger import Logger
 from css.domain.conference import Conference
 from css.domain.epochs import EpochSource
 from css.domain.events import Absent, Event, Listed
+from css.domain.platforms import Platforms
 from css.handlers.dispatch import Routes
-from css.handlers.lookup import without_store
 from css.handlers.duty import Doubts
+from css.handlers.lookup import without_store
 from css.handlers.outbox import Post
 from css.handlers.restoring import Restoring
 from css.handlers.steps import Steps
@@ -33,6 +34,7 @@ class Syncing:
     def __init__(
         self,
         own: str,
+        platforms: Callable[[], Platforms],
         stores: Mapping[str, IConferenceStore],
         state: Callable[[], IPlatformState],
         epochs: EpochSource,
@@ -44,6 +46,7 @@ class Syncing:
         tally: Tally,
     ) -> None:
         self._own = own
+        self._platforms = platforms
         self._stores = stores
         self._state = state
         self._epochs = epochs

@@ -266,6 +266,7 @@ class Instance:
         )
         self.syncing = Syncing(
             "pA",
+            lambda: site.platforms,
             site.stores,
             state,
             self.epochs,

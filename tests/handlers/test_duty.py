@@ -61,14 +61,16 @@ class Abnormal(DutyCase):
         self.unchanged()
         self.assertIn(("3", self.mcu_asked["epoch"]), self.commands(self.mcu_asked["ip"]))
 
-    def test_mcu_nack_end_notice_and_rms(self) -> None:
+    def test_mcu_nack_notices_and_rms(self) -> None:
         """Dropped and counted."""
         self.refuse(self.mcu_asked)
         self.ended(self.request)
         self.css.take(resources(), to.RMS_REPLY_QUEUE, correlation_id=self.rms_asked)
         self.css.take({"type": "GET_RES_NACK", "errcode": "X"}, to.RMS_REPLY_QUEUE, correlation_id=self.rms_asked)
+        renamed = {"type": "MCU_MAU_CONFSTATECHANGE_NTF", "confE164": "0755001", "ip": self.ip, "pid": "11"}
+        self.css.take(renamed | {"confname": "x"}, to.MCU_QUEUE)
         self.unchanged()
-        self.assertEqual(self.css.tally["ignored_off_duty"], 4)
+        self.assertEqual(self.css.tally["ignored_off_duty"], 5)
 
     def test_request_without_a_queue(self) -> None:
         """An MCU host that has gone: the silence is not acted on."""
