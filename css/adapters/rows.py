@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from css.ports.sql import TEXT_LIMITS, RowWrite, SqlRefused
+from css.ports.sql import TEXT_LIMITS, RowWrite, SqlRefused, TemplateRow, TemplateWrite
 
 _MAX_INTEGER = 2**63 - 1
 
@@ -22,6 +22,14 @@ def check_row(row: msgspec.Struct) -> None:
             _check_text(column, value)
         elif isinstance(value, int) and abs(value) > _MAX_INTEGER:
             raise SqlRefused(f"{column} does not fit in 64 bits")
+
+
+def check_template(write: TemplateWrite) -> None:
+    """Refuse a write of a public template that no database could keep unchanged.
+
+    @raise SqlRefused: as `check_row`.
+    """
+    check_row(write.row if write.row is not None else TemplateRow(write.e164, "", "", "", ""))
 
 
 def _check_text(column: str, value: str) -> None:

@@ -70,6 +70,15 @@ class TemplateRow(msgspec.Struct, frozen=True):
     content: str
 
 
+class TemplateWrite(msgspec.Struct, frozen=True):
+    """A write of one public template. It applies only if `version` exceeds that of the last one applied."""
+
+    e164: str
+    version: int
+    row: TemplateRow | None = None
+    """None: delete it."""
+
+
 class DomainRow(msgspec.Struct, frozen=True):
     """One row of `ap_domain`; `level`: 0 user, 1 platform, 2 service; flags 0 or 1."""
 
@@ -95,10 +104,10 @@ class IConferenceDatabase(Interface):
         """
 
     async def prune(older_than_seconds: int, limit: int) -> int:
-        """Forget the order (`epoch`, `version`) of at most `limit` conferences that have no row any more and were last
-        written longer ago than that, by the database's clock.
+        """Forget the order (`epoch`, `version`) of at most `limit` conferences, and of as many public templates, that
+        have no row any more and were last written longer ago than that, by the database's clock.
 
-        @return: how many were forgotten; call again while it is `limit`.
+        @return: how many of the one kind were forgotten, of which more were; call again while it is `limit`.
         """
 
     async def domains() -> list[DomainRow]:
@@ -119,11 +128,15 @@ class IConferenceDatabase(Interface):
     async def template(e164: str) -> TemplateRow | None:
         """One public template."""
 
-    async def put_template(row: TemplateRow) -> None:
-        """Insert or replace a public template."""
+    async def template_version(e164: str) -> int:
+        """@return: version of the last write of a public template that was applied, also of one that deleted it; 0 if
+        there was none, or it was forgotten."""
 
-    async def delete_template(e164: str) -> None:
-        """Delete a public template; a missing one is fine."""
+    async def templates_page(platformmoid: str, after: str, limit: int) -> list[TemplateRow]:
+        """Public templates of one platform with `e164` > `after`, ordered by it, at most `limit`."""
+
+    async def apply_template(write: TemplateWrite) -> None:
+        """Insert, replace or delete a public template, exactly once in effect however often it is given."""
 
     async def close() -> None:
         """Give connections back; commands under way are finished first."""

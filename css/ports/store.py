@@ -99,6 +99,10 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An epoch: the commit is refused with `OLD_EPOCH` unless it exceeds the tombstone's, if there is one."""
     guards: tuple[tuple[str, str], ...] = ()
     """(full key, value): each must be a string key with that value, or missing where the value is empty."""
+    hashes: dict[str, Fields | None] = {}
+    """Public hashes to replace, by full key (None: delete), as `write_hashes` does."""
+    strings: dict[str, str] = {}
+    """String keys of CSS's own to set, by full name; empty: delete. With `guards` a compare-and-set."""
     outbox: tuple[OutboxEntry, ...] = ()
     cleared: tuple[tuple[str, str, str], ...] = ()
     """(platform, lane, mark) of earlier entries of this number that have been carried out: forgotten in the same step,

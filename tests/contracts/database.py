@@ -22,6 +22,7 @@ from css.ports.sql import (
     SqlError,
     SqlRefused,
     TemplateRow,
+    TemplateWrite,
 )
 
 PLATFORM = "平台-a"
@@ -47,6 +48,10 @@ def put(e164: str, epoch: int, version: int, name: str = "周会") -> RowWrite:
 
 def delete(e164: str, epoch: int, version: int) -> RowWrite:
     return RowWrite(e164, epoch, version, None)
+
+
+def template(e164: str, content: str = "{}") -> TemplateRow:
+    return TemplateRow(e164, "user-1", PLATFORM, "模板", content)
 
 
 _orders = st.tuples(st.sampled_from("012"), st.integers(0, 3), st.integers(0, 3))
@@ -244,23 +249,70 @@ class DatabaseContract(TestCase):
         self.assertIsNone(await self.database.domain("U"))
 
     async def test_templates(self) -> None:
-        template = TemplateRow("0100", "user-1", PLATFORM, "模板", '{"confname": "周会"}')
+        first = template("0100", '{"confname": "周会"}')
         self.assertIsNone(await self.database.template("0100"))
-        await self.database.put_template(template)
-        self.assertEqual(await self.database.template("0100"), template)
+        self.assertEqual(await self.database.template_version("0100"), 0)
+        await self.database.apply_template(TemplateWrite("0100", 5, first))
+        self.assertEqual(await self.database.template("0100"), first)
         changed = TemplateRow("0100", "user-2", PLATFORM, "新模板", "{}")
-        await self.other.put_template(changed)
+        await self.other.apply_template(TemplateWrite("0100", 2**53 - 1, changed))
         self.assertEqual(await self.database.template("0100"), changed)
-        await self.database.delete_template("0100")
-        await self.database.delete_template("0100")
+        self.assertEqual(await self.database.template_version("0100"), 2**53 - 1)
+
+    async def test_template_deleted(self) -> None:
+        await self.database.apply_template(TemplateWrite("0100", 5, template("0100")))
+        for _ in range(2):
+            await self.database.apply_template(TemplateWrite("0100", 6))
         self.assertIsNone(await self.database.template("0100"))
+        self.assertEqual(await self.database.template_version("0100"), 6)
+
+    async def test_late_template_is_ignored(self) -> None:
+        """Also one that would bring a deleted one back, or delete a newer one, or has the same version."""
+        await self.database.apply_template(TemplateWrite("1", 6, template("1", "new")))
+        for late in (5, 6):
+            await self.other.apply_template(TemplateWrite("1", late, template("1", "late")))
+            await self.other.apply_template(TemplateWrite("1", late))
+        self.assertEqual(await self.database.template("1"), template("1", "new"))
+        await self.database.apply_template(TemplateWrite("1", 8))
+        await self.other.apply_template(TemplateWrite("1", 7, template("1", "late")))
+        self.assertIsNone(await self.database.template("1"))
+
+    async def test_templates_written_at_once(self) -> None:
+        writes = [
+            (self.database, self.other)[n % 2].apply_template(TemplateWrite("1", 1 + n * 7 % 20, template("1", str(n))))
+            for n in range(20)
+        ]
+        await gatherResults([Deferred.fromCoroutine(write) for write in writes], consumeErrors=True)
+        newest = next(n for n in range(20) if n * 7 % 20 == 19)
+        self.assertEqual(await self.database.template("1"), template("1", str(newest)))
+
+    async def test_pages_of_templates(self) -> None:
+        numbers = ["0", "00", "01", "1", "10", "2"]
+        for e164 in reversed(numbers):
+            await self.database.apply_template(TemplateWrite(e164, 1, template(e164)))
+        other = TemplateRow("05", "user-1", "平台-b", "模板", "{}")
+        await self.database.apply_template(TemplateWrite("05", 1, other))
+        seen: list[str] = []
+        while page := await self.database.templates_page(PLATFORM, seen[-1] if seen else "", 4):
+            seen += [found.e164 for found in page]
+        self.assertEqual(seen, numbers)
+
+    async def test_prune_forgets_deleted_templates_only(self) -> None:
+        for e164 in ("1", "2"):
+            await self.database.apply_template(TemplateWrite(e164, 5, template(e164)))
+        await self.database.apply_template(TemplateWrite("1", 6))
+        self.assertEqual(await self.database.prune(3600, 100), 0)
+        self.assertEqual(await self.database.prune(0, 100), 1)
+        self.assertEqual(await self.database.template_version("1"), 0)
+        self.assertEqual(await self.database.template_version("2"), 5)
 
     async def test_largest_template(self) -> None:
         content = "模" * TEXT_LIMITS["content"]
-        await self.database.put_template(TemplateRow("1", "u", PLATFORM, "大", content))
+        await self.database.apply_template(TemplateWrite("1", 1, template("1", content)))
         found = await self.database.template("1")
         self.assertTrue(found is not None and found.content == content)
-        await self.refused(self.database.put_template(TemplateRow("1", "u", PLATFORM, "大", content + "板")))
+        await self.refused(self.database.apply_template(TemplateWrite("1", 2, template("1", content + "板"))))
+        await self.refused(self.database.apply_template(TemplateWrite("9" * 33, 1)))
 
     async def test_closed(self) -> None:
         await self.database.close()

@@ -89,6 +89,34 @@ class ReservationContract(StoreFixture):
         self.assertEqual(sum(key.startswith("confex/") for key in await self.dump()), 7)
 
 
+class BesideContract(StoreFixture):
+    """Public hashes and strings of CSS's own that are written with a commit."""
+
+    async def test_hashes_are_replaced_and_deleted_with_a_commit(self: Any) -> None:
+        await self.store.write_hashes({"pubtemplate/1": {"name": "旧", "moid": "u"}, "pubtemplate/2": {"name": "x"}})
+        await self.store.read_hashes("pubtemplate/", "")  # now there is a list of them, which must stay right
+        hashes = {"pubtemplate/1": {"name": "新"}, "pubtemplate/2": None, "pubtemplate/3": {"name": "三"}}
+        result = await self.store.commit(beside(hashes=hashes))
+        self.assertEqual(result.outcome, Outcome.DONE)
+        wanted = {"pubtemplate/1": {"name": "新"}, "pubtemplate/3": {"name": "三"}}
+        self.assertEqual(await self.other.read_hashes("pubtemplate/", ""), wanted)
+
+    async def test_strings_are_compared_and_set(self: Any) -> None:
+        name = "css/template/0660175"
+        for guard, value in (("", "7 一"), ("7 一", "8"), ("8", "")):
+            done = beside(guards=((name, guard),), strings={name: value})
+            self.assertEqual((await self.store.commit(done)).outcome, Outcome.DONE)
+            self.assertEqual(await self.other.read_string(name), value)
+            again = await self.store.commit(beside(guards=((name, "other"),), strings={name: "9"}))
+            self.assertEqual(again, CommitResult(Outcome.GUARD, detail=name))
+        self.assertNotIn(name, await self.dump())
+
+    async def test_nothing_of_a_refused_commit(self: Any) -> None:
+        refused = beside(guards=(("k", "x"),), strings={"css/s": "1"}, hashes={"pubtemplate/1": {"name": "x"}})
+        self.assertEqual((await self.store.commit(refused)).outcome, Outcome.GUARD)
+        self.assertEqual(await self.dump(), {})
+
+
 class IndexContract(StoreFixture):
     """Due work and listings."""
 
@@ -279,5 +307,5 @@ class HashContract(StoreFixture):
         self.assertGreater(before, 1_600_000_000_000)
 
 
-class StoreContract(RecordContract, ReservationContract, IndexContract, OutboxContract, HashContract):
+class StoreContract(RecordContract, ReservationContract, BesideContract, IndexContract, OutboxContract, HashContract):
     """All of `IConferenceStore`."""

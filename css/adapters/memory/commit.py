@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from css.adapters.memory.keys import (
     conf_key,
@@ -40,12 +40,30 @@ def apply(keyspace: Keyspace, commit: Commit) -> CommitResult:
     if commit.touch_record:
         _write_record(keyspace, commit)
     _write_beside(keyspace, commit)
+    replace_hashes(keyspace, commit.hashes)
+    for key, value in commit.strings.items():
+        if value:
+            keyspace.set_string(key, value.encode())
+        else:
+            keyspace.delete(key)
     for platform, lane, mark in commit.cleared:
         clear_entry(keyspace, platform, lane, commit.e164, mark)
     waiting = append_outbox(keyspace, commit.e164, commit.outbox)
     for platform, lane, _ in commit.cleared:
         close_lane(keyspace, platform, lane)
     return CommitResult(Outcome.DONE, waiting=waiting)
+
+
+def replace_hashes(keyspace: Keyspace, hashes: Mapping[str, Fields | None]) -> None:
+    """Replace public hashes (None: delete); a list of their family that was made is kept right."""
+    for key, fields in hashes.items():
+        keyspace.delete(key)
+        keyspace.update_hash(key, fields or {})
+        family, slash, _ = key.partition("/")
+        if slash and not fields:
+            keyspace.drop_member(f"css/hashes/{family}", key)
+        elif slash and keyspace.members(f"css/hashes/{family}"):
+            keyspace.add_member(f"css/hashes/{family}", key)
 
 
 def append_outbox(keyspace: Keyspace, e164: str, entries: Iterable[OutboxEntry]) -> tuple[str, ...]:

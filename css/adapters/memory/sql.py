@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from zope.interface import implementer
 
-from css.adapters.rows import check_row, newest_writes
-from css.ports.sql import ConfinfoRow, DomainRow, IConferenceDatabase, RowWrite, SqlError, TemplateRow
+from css.adapters.rows import check_template, newest_writes
+from css.ports.sql import ConfinfoRow, DomainRow, IConferenceDatabase, RowWrite, SqlError, TemplateRow, TemplateWrite
 
 
 @implementer(IConferenceDatabase)
@@ -22,6 +22,7 @@ class MemoryDatabase:
         self._sides: dict[str, str] = {}
         self._failing = False
         self._closed = False
+        self._template_versions: dict[str, tuple[int, float]] = {}
         self._versions: dict[str, tuple[int, int, float]] = {}
         self.rows: dict[str, ConfinfoRow] = {}
         self.templates: dict[str, TemplateRow] = {}
@@ -63,7 +64,11 @@ class MemoryDatabase:
         for e164 in stale[:limit]:
             del self._versions[e164]
             self._sides.pop(e164, None)
-        return len(stale[:limit])
+        gone = [e164 for e164, (_, changed) in self._template_versions.items() if changed <= cutoff]
+        gone = [e164 for e164 in gone if e164 not in self.templates][:limit]
+        for e164 in gone:
+            del self._template_versions[e164]
+        return max(len(stale[:limit]), len(gone))
 
     async def domains(self) -> list[DomainRow]:
         self._answer()
@@ -90,14 +95,25 @@ class MemoryDatabase:
         self._answer()
         return self.templates.get(e164)
 
-    async def put_template(self, row: TemplateRow) -> None:
-        check_row(row)
+    async def template_version(self, e164: str) -> int:
         self._answer()
-        self.templates[row.e164] = row
+        return self._template_versions.get(e164, (0, 0.0))[0]
 
-    async def delete_template(self, e164: str) -> None:
+    async def templates_page(self, platformmoid: str, after: str, limit: int) -> list[TemplateRow]:
         self._answer()
-        self.templates.pop(e164, None)
+        found = (row for e164, row in sorted(self.templates.items()) if e164 > after)
+        return [row for row in found if row.platformmoid == platformmoid][:limit]
+
+    async def apply_template(self, write: TemplateWrite) -> None:
+        check_template(write)
+        self._answer()
+        if write.version <= self._template_versions.get(write.e164, (0, 0.0))[0]:
+            return
+        self._template_versions[write.e164] = (write.version, self._seconds())
+        if write.row is None:
+            self.templates.pop(write.e164, None)
+        else:
+            self.templates[write.e164] = write.row
 
     async def close(self) -> None:
         self._closed = True

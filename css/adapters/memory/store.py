@@ -149,14 +149,7 @@ class MemoryStore:
         self, hashes: dict[str, Fields | None], bump: str = "", outbox: tuple[OutboxEntry, ...] = ()
     ) -> None:
         def write() -> None:
-            for key, fields in hashes.items():
-                self._keys.delete(key)
-                self._keys.update_hash(key, fields or {})
-                family, slash, _ = key.partition("/")
-                if slash and not fields:
-                    self._keys.drop_member(f"css/hashes/{family}", key)
-                elif slash and self._keys.members(f"css/hashes/{family}"):
-                    self._keys.add_member(f"css/hashes/{family}", key)
+            commits.replace_hashes(self._keys, hashes)
             if bump:
                 self._keys.set_string(bump, b"%d" % (int(self._keys.string(bump) or 0) + 1))
             commits.append_outbox(self._keys, "", outbox)

@@ -46,8 +46,15 @@ def packed_commit(commit: Commit) -> tuple[Any, list[bytes]]:
         commit.guards,
         packed_outbox(commit.outbox),
         commit.cleared,
+        packed_hashes(commit.hashes),
+        flat(commit.strings),
     )
     return argument, [*[entry.data for entry in commit.outbox], *[request.value for request in requests]]
+
+
+def packed_hashes(hashes: Mapping[str, Fields | None]) -> list[Any]:
+    """@return: key, fields, key, fields …; no fields: the hash is deleted."""
+    return list(chain.from_iterable((key, flat(value or {})) for key, value in hashes.items()))
 
 
 def packed_outbox(entries: Iterable[OutboxEntry]) -> list[tuple[str, str, str, int]]:

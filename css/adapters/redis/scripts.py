@@ -28,14 +28,14 @@ class Script:
 
 
 LOAD = Script("load", "loaded")
-COMMIT = Script("commit", "loaded", "now", "outbox")
+COMMIT = Script("commit", "loaded", "now", "outbox", "hashes")
 CLAIM_DUE = Script("claim_due", "now")
 READY_RESTORES = Script("ready_restores", "now")
 CLAIM_RESTORES = Script("claim_restores", "now")
 TAKE_OUTBOX = Script("take_outbox", "now")
 CLEAR_OUTBOX = Script("clear_outbox", "now", "outbox")
 OUTBOX_SIZE = Script("outbox_size")
-WRITE_HASHES = Script("write_hashes", "now", "outbox")
+WRITE_HASHES = Script("write_hashes", "now", "outbox", "hashes")
 INDEX_SIZE = Script("index_size")
 BOOK = Script("book", "now", "mcu", "losses")
 UNBOOK = Script("unbook")

@@ -13,7 +13,15 @@ from css.adapters.checks import check_commit
 from css.adapters.outbox import mark_order
 from css.adapters.redis import scripts
 from css.adapters.redis.link import Link, first_error
-from css.adapters.redis.packing import commit_result, fields, flat, loaded, packed_commit, packed_outbox, text
+from css.adapters.redis.packing import (
+    commit_result,
+    fields,
+    loaded,
+    packed_commit,
+    packed_hashes,
+    packed_outbox,
+    text,
+)
 from css.adapters.redis.settings import RedisSettings
 from css.ports.store import Commit, CommitResult, Fields, IConferenceStore, Loaded, OutboxBatch, OutboxEntry
 
@@ -137,8 +145,7 @@ class RedisStore:
     async def write_hashes(
         self, hashes: dict[str, Fields | None], bump: str = "", outbox: tuple[OutboxEntry, ...] = ()
     ) -> None:
-        pairs = list(chain.from_iterable((key, flat(value or {})) for key, value in hashes.items()))
-        argument = (pairs, bump, packed_outbox(outbox))
+        argument = (packed_hashes(hashes), bump, packed_outbox(outbox))
         await self.link.run(scripts.WRITE_HASHES, argument, *[entry.data for entry in outbox])
 
     async def read_string(self, key: str) -> str:

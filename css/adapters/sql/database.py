@@ -11,7 +11,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from css.adapters.rows import check_row, newest_writes
+from css.adapters.rows import check_template, newest_writes
 from css.adapters.sql import tables
 from css.adapters.sql.engine import SqlSettings, make_engine
 from css.adapters.sql.schema import prepare_schema
@@ -25,6 +25,7 @@ from css.ports.sql import (
     SqlError,
     SqlRefused,
     TemplateRow,
+    TemplateWrite,
 )
 
 T = TypeVar("T")
@@ -113,13 +114,24 @@ class SqlDatabase:
         found = await self._transaction(lambda connection: connection.execute(query).all())
         return TemplateRow(*found[0]) if found else None
 
-    async def put_template(self, row: TemplateRow) -> None:
-        check_row(row)
-        await self._transaction(lambda connection: self._statements.put_templates(connection, [row]))
+    async def template_version(self, e164: str) -> int:
+        table = tables.css_template_version
+        query = select(table.c.version).where(table.c.e164 == e164)
+        return int(await self._transaction(lambda connection: connection.scalar(query)) or 0)
 
-    async def delete_template(self, e164: str) -> None:
-        query = tables.ttemplateinfo.delete().where(tables.ttemplateinfo.c.e164 == e164)
-        await self._transaction(lambda connection: connection.execute(query).close())
+    async def templates_page(self, platformmoid: str, after: str, limit: int) -> list[TemplateRow]:
+        table = tables.ttemplateinfo
+        mine = table.c.platformmoid == platformmoid
+        query = select(*table.columns).where(mine, table.c.e164 > after).order_by(table.c.e164).limit(limit)
+        return await self._transaction(lambda connection: [TemplateRow(*row) for row in connection.execute(query)])
+
+    async def apply_template(self, write: TemplateWrite) -> None:
+        check_template(write)
+        await self._transaction(lambda connection: self._apply_template(connection, write))
+
+    def _apply_template(self, connection: Connection, write: TemplateWrite) -> None:
+        if write.version > self._statements.claim_template(connection, write.e164):
+            self._statements.put_template(connection, write)
 
     async def close(self) -> None:
         await self._worker.close()

@@ -31,7 +31,12 @@ def add_side(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE css_row_version ADD COLUMN side {kind} NULL")
 
 
-MIGRATIONS: tuple[Migration, ...] = (create_all_tables, add_side)
+def add_template_versions(connection: Connection) -> None:
+    """Version 3: the order of writes of public templates. Instances of version 2 write none."""
+    tables.css_template_version.create(connection, checkfirst=True)
+
+
+MIGRATIONS: tuple[Migration, ...] = (create_all_tables, add_side, add_template_versions)
 """Step n brings version n - 1 to n. A step must suit instances of the version before, which run on during an upgrade,
 and must bear being run again: MySQL commits after each table."""
 

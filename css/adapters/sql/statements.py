@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
-from css.ports.sql import RowWrite
+from css.ports.sql import RowWrite, TemplateWrite
 
 ROWS_A_STATEMENT = 500
 
@@ -72,9 +72,22 @@ class Statements(msgspec.Struct, frozen=True):
         """Insert or replace open rows."""
         self._put(connection, "confinfo", _CONFINFO, rows)
 
-    def put_templates(self, connection: Connection, rows: Sequence[msgspec.Struct]) -> None:
-        """Insert or replace public templates."""
-        self._put(connection, "ttemplateinfo", _TEMPLATE, rows)
+    def claim_template(self, connection: Connection, e164: str) -> int:
+        """Lock the order of a public template until the transaction ends. @return: version applied last."""
+        insert = f"INSERT INTO css_template_version (e164,version,changed) VALUES ({self.place},0,{self.now})"
+        self._run(connection, f"{insert} {self.nothing}", (e164,))
+        text = f"SELECT version FROM css_template_version WHERE e164 = {self.place}"
+        return int(self._run(connection, text, (e164,)).scalar_one())
+
+    def put_template(self, connection: Connection, write: TemplateWrite) -> None:
+        """Insert, replace or delete a public template, and remember that this was the last write."""
+        values = f"{self._places(2)},{self.now}"
+        text = f"INSERT INTO css_template_version (e164,version,changed) VALUES ({values}) "
+        self._run(connection, text + self._replace(("version", "changed")), (write.e164, write.version))
+        if write.row is not None:
+            self._put(connection, "ttemplateinfo", _TEMPLATE, [write.row])
+        else:
+            self._run(connection, f"DELETE FROM ttemplateinfo WHERE e164 = {self.place}", (write.e164,))
 
     def delete_confinfo(self, connection: Connection, numbers: Sequence[str]) -> None:
         """Delete open rows; missing ones are fine."""
@@ -83,15 +96,19 @@ class Statements(msgspec.Struct, frozen=True):
 
     def prune_versions(self, connection: Connection, older_than_seconds: int, limit: int) -> int:
         """Delete the order of numbers without an open row; the delete looks again for one written meanwhile."""
+        kinds = (("css_row_version", "confinfo"), ("css_template_version", "ttemplateinfo"))
+        return max(self._prune(connection, *kind, older_than_seconds, limit) for kind in kinds)
+
+    def _prune(self, connection: Connection, order: str, table: str, older_than_seconds: int, limit: int) -> int:
         stale = (
             f"changed <= {self.now} - {self.place}"
-            " AND NOT EXISTS (SELECT 1 FROM confinfo WHERE confinfo.e164 = css_row_version.e164)"
+            f" AND NOT EXISTS (SELECT 1 FROM {table} WHERE {table}.e164 = {order}.e164)"
         )
-        find = f"SELECT e164 FROM css_row_version WHERE {stale} ORDER BY changed LIMIT {self.place}"
+        find = f"SELECT e164 FROM {order} WHERE {stale} ORDER BY changed LIMIT {self.place}"
         numbers = [row[0] for row in self._run(connection, find, (older_than_seconds, limit))]
         pruned = 0
         for part in _parts(sorted(numbers)):
-            delete = f"DELETE FROM css_row_version WHERE e164 IN ({self._places(len(part))}) AND {stale}"
+            delete = f"DELETE FROM {order} WHERE e164 IN ({self._places(len(part))}) AND {stale}"
             pruned += self._run(connection, delete, (*part, older_than_seconds)).rowcount
         return pruned
 

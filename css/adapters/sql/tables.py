@@ -83,6 +83,17 @@ css_row_version = Table(
 """(`epoch`, `version`) of the last write that was applied to each number's `confinfo` row, also after that row was
 deleted; `changed`: when, in seconds of the database's clock; `side`: the record's fields, see `RowWrite.side`."""
 
+css_template_version = Table(
+    "css_template_version",
+    metadata,
+    _text("e164", primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Index("css_template_version_changed", "changed"),
+    **_OPTIONS,
+)
+"""Version of the last write that was applied to each public template, also after it was deleted; `changed`: when."""
+
 css_schema = Table(
     "css_schema",
     metadata,

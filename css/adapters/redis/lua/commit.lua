@@ -152,6 +152,16 @@ end
 for i, request in ipairs(requests) do
   redis.call('SET', 'css/req/' .. request[1], ARGV[1 + #outbox + i], 'EX', request[2])
 end
+replace_hashes(args[20])
+-- {key, value, …}: an empty value deletes the string
+local strings = args[21]
+for i = 1, #strings, 2 do
+  if strings[i + 1] == '' then
+    redis.call('DEL', strings[i])
+  else
+    redis.call('SET', strings[i], strings[i + 1])
+  end
+end
 -- cleared: {platform, lane, mark} each
 local cleared = args[19]
 for _, each in ipairs(cleared) do
