@@ -18,11 +18,11 @@ class Recovery(msgspec.Struct, frozen=True):
 
     name: str
     kind: str
-    """`mcu` or `room`."""
+    """`mcu` or `room`; `operator`: no recovery, but what a person did, ended as it began."""
     subject: str
-    """Address and process of the MCU, or moid of the room."""
+    """Address and process of the MCU, or moid of the room; what the person did."""
     detected: str
-    """How it was noticed, a sentence."""
+    """How it was noticed, a sentence; who did it, and why."""
     begun_ms: int
     ended_ms: int = 0
     planned: int = 0

@@ -255,6 +255,20 @@ class McuSeen(msgspec.Struct, frozen=True):
     """Empty: unknown, keep what is known."""
 
 
+class McuHost(msgspec.Struct, frozen=True):
+    """What is known of one MCU host. Times in milliseconds."""
+
+    ip: str
+    roommoid: str
+    processes: dict[str, int]
+    """Those that were heard of and are not forgotten: pid -> when last, 0: disconnected."""
+    load: int
+    """Booked conferences, those that run included."""
+    drained: bool
+    losses: int
+    """How often it was lost lately, see `book`."""
+
+
 class IPlatformState(Interface):
     """What all instances of one platform share in its *own* Redis: MCUs, their load, rooms, instance slots.
 
@@ -324,6 +338,16 @@ class IPlatformState(Interface):
 
     async def set_drained(ip: str, drained: bool) -> None:
         """Keep a host from new conferences, or let it have them again."""
+
+    async def hosts() -> list[McuHost]:
+        """All hosts of which a process is known, and all drained ones, by their addresses. For people: costs in
+        proportion to all that."""
+
+    async def set_paused(paused: bool) -> None:
+        """Keep all instances of the platform from beginning restores by themselves, or let them go on."""
+
+    async def is_paused() -> bool:
+        """@return: whether `set_paused` was called so."""
 
     async def known_processes(silent_before_ms: int = 0) -> int:
         """@param silent_before_ms: if given, only those that were last heard of before this time are counted, without

@@ -83,7 +83,10 @@ class RestoreTimer:
             places = places - len(waiting) if numbers else 0
 
     async def _draw(self, want: int) -> int:
-        if not want or not self._rate_per_second:
+        """How many of those that are ready may begin. None while a person has paused them: the rest goes on."""
+        if not want or await self._state().is_paused():
+            return 0
+        if not self._rate_per_second:
             return want
         burst = max(1, round(self._rate_per_second / 2))
         return await self._state().draw(BUCKET, self._rate_per_second, burst, want)

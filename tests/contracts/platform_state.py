@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from css.ports.store import Booking, McuSeen, StoreError
+from css.ports.store import Booking, McuHost, McuSeen, StoreError
 from tests.contracts.storecase import StoreFixture, together
 
 HOSTS = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
@@ -136,6 +136,37 @@ class HostContract(StoreFixture):
         )
 
 
+class OperatorContract(StoreFixture):
+    """What a person does and sees."""
+
+    async def test_hosts(self: Any) -> None:
+        self.assertEqual(await self.state.hosts(), [])
+        await self.state.note_seen(
+            [McuSeen(HOSTS[1], "11", 1_800_000_000_000, "r1"), McuSeen(HOSTS[1], "a b", 0), McuSeen(HOSTS[0], "1", 7)]
+        )
+        await self.state.book("t", HOSTS[1:2], "", 0, LEASE)
+        await self.state.set_drained(HOSTS[2], True)
+        await self.state.note_seen([McuSeen(HOSTS[0], "1", 0)])
+        expected = [
+            McuHost(HOSTS[0], "", {"1": 0}, 0, False, 1),
+            McuHost(HOSTS[1], "r1", {"11": 1_800_000_000_000, "a b": 0}, 1, False, 0),
+            McuHost(HOSTS[2], "", {}, 0, True, 0),
+        ]
+        self.assertEqual(await self.other_state.hosts(), expected)
+        await self.state.set_drained(HOSTS[2], False)
+        self.assertEqual(await self.state.hosts(), expected[:2])
+
+    async def test_pausing(self: Any) -> None:
+        self.assertFalse(await self.state.is_paused())
+        for _ in range(2):
+            await self.state.set_paused(True)
+            self.assertTrue(await self.other_state.is_paused())
+        for _ in range(2):
+            await self.state.set_paused(False)
+            self.assertFalse(await self.other_state.is_paused())
+        self.assertEqual(await self.dump(), {})
+
+
 class RoomContract(StoreFixture):
     """Rooms."""
 
@@ -188,5 +219,5 @@ class SlotContract(StoreFixture):
             await self.state.claim_slot("short", LEASE)
 
 
-class PlatformStateContract(BookingContract, HostContract, RoomContract, SlotContract):
+class PlatformStateContract(BookingContract, HostContract, OperatorContract, RoomContract, SlotContract):
     """All of `IPlatformState`."""

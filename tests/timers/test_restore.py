@@ -126,6 +126,29 @@ class Order(RestoreCase):
         self.assertEqual(self.begun(), ["1", "2", "1"])
 
 
+class Paused(RestoreCase):
+    """A person wants no restores."""
+
+    def test_nothing_begins_until_resumed(self) -> None:
+        """With or without a rate, on every instance; what is over still ends."""
+        self.waiting("1", "2", duration=1)
+        done(self.site.state.set_paused(True))
+        for timer in (self.css.restores, self.css.restore_timer(4.0), Instance(self.site, 2, 8).restores):
+            self.css.run(timer.tick())
+        self.assertEqual(self.begun(), [])
+        done(self.site.state.set_paused(False))
+        self.css.run(self.css.restore_timer(2.0).tick())
+        self.assertEqual(self.begun(), ["1"])
+
+    def test_ends_are_kept(self) -> None:
+        """Its time is up while restores are paused."""
+        self.waiting("1", duration=1)
+        done(self.site.state.set_paused(True))
+        self.site.pass_seconds(61, 1.0)
+        self.css.run(self.css.restores.tick())
+        self.assertEqual((self.begun(), self.state_of("1")), ([], ""))
+
+
 class Away(RestoreCase):
     """What can't be done now."""
 

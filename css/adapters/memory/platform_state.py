@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from css.adapters.memory.server import MemoryServer
-from css.ports.store import Booking, IPlatformState, McuSeen, StoreError
+from css.ports.store import Booking, IPlatformState, McuHost, McuSeen, StoreError
 
 SLOTS = 1024
 KEPT_PROCESSES = 32
@@ -26,6 +26,7 @@ LONGEST_FLAP = 32
 BOOKINGS = "css/bookings"
 BOOKED = "css/booked"
 DRAINED = "css/drained"
+PAUSED = "css/paused"
 ROOMS = "css/rooms"
 ROOM_SEQ = "css/roomseq"
 SLOT_KEY = "css/slots"
@@ -173,6 +174,23 @@ class MemoryPlatformState:
         change = self._keys.add_member if drained else self._keys.drop_member
         await self.server.run(lambda: change(DRAINED, ip))
 
+    async def hosts(self) -> list[McuHost]:
+        def read() -> list[McuHost]:
+            processes = self._keys.sorted_set(PROCESSES).scores
+            ips = {member.partition(" ")[0] for member in processes} | self._keys.members(DRAINED)
+            return [self._host(ip, processes) for ip in sorted(ips)]
+
+        return await self.server.run(read)
+
+    async def set_paused(self, paused: bool) -> None:
+        def change() -> None:
+            self._keys.set_string(PAUSED, b"1") if paused else self._keys.delete(PAUSED)
+
+        await self.server.run(change)
+
+    async def is_paused(self) -> bool:
+        return await self.server.run(lambda: self._keys.string(PAUSED) is not None)
+
     async def known_processes(self, silent_before_ms: int = 0) -> int:
         def count() -> int:
             times = self._keys.sorted_set(PROCESSES).scores.values()
@@ -272,6 +290,16 @@ class MemoryPlatformState:
                     self._keys.drop_fields(SLOT_KEY, (str(slot),))
 
         await self.server.run(release)
+
+    def _host(self, ip: str, processes: dict[str, int]) -> McuHost:
+        return McuHost(
+            ip=ip,
+            roommoid=self._room(ip),
+            processes={each.removeprefix(f"{ip} "): t for each, t in processes.items() if each.startswith(f"{ip} ")},
+            load=len(self._keys.members(f"css/load/{ip}")),
+            drained=ip in self._keys.members(DRAINED),
+            losses=int(self._keys.hash(f"css/losses/{ip}").get("count", "0")),
+        )
 
     def _room(self, ip: str) -> str:
         room: str = self._keys.hash(f"css/mcu/{ip}").get("roommoid", "")

@@ -10,7 +10,7 @@ from zope.interface import implementer
 from css.adapters.redis import scripts
 from css.adapters.redis.link import Link
 from css.adapters.redis.packing import fields, text
-from css.ports.store import Booking, IPlatformState, McuSeen
+from css.ports.store import Booking, IPlatformState, McuHost, McuSeen
 
 _BOOKINGS = "css/bookings"
 
@@ -83,6 +83,16 @@ class RedisPlatformState:
     async def set_drained(self, ip: str, drained: bool) -> None:
         await self.link.command("SADD" if drained else "SREM", "css/drained", ip)
 
+    async def hosts(self) -> list[McuHost]:
+        found = await self.link.run(scripts.HOSTS, ())
+        return sorted((_host(*each) for each in found), key=lambda host: host.ip)
+
+    async def set_paused(self, paused: bool) -> None:
+        await self.link.command(*(("SET", "css/paused", "1") if paused else ("DEL", "css/paused")))
+
+    async def is_paused(self) -> bool:
+        return bool(await self.link.command("EXISTS", "css/paused"))
+
     async def known_processes(self, silent_before_ms: int = 0) -> int:
         words = ("ZCOUNT", "css/processes", "1", f"({silent_before_ms}")
         count: int = await self.link.command(*(words if silent_before_ms else ("ZCARD", "css/processes")))
@@ -119,3 +129,8 @@ class RedisPlatformState:
 
     async def release_slot(self, owner: str) -> None:
         await self.link.run(scripts.RELEASE_SLOT, (owner,))
+
+
+def _host(ip: bytes, roommoid: bytes, processes: list[bytes], load: int, drained: int, losses: bytes) -> McuHost:
+    pids = {text(pid): int(float(time)) for pid, time in zip(processes[::2], processes[1::2], strict=True)}
+    return McuHost(text(ip), text(roommoid), pids, load, bool(drained), int(losses))

@@ -218,6 +218,12 @@ class SideBySide(RuleBasedStateMachine):
     def drain(self, host: str, drained: bool) -> None:
         self._both_states(lambda state: state.set_drained(host, drained))
 
+    @rule(paused=st.booleans())
+    def operate(self, paused: bool) -> None:
+        self._both_states(lambda state: state.set_paused(paused))
+        self._both_states(lambda state: state.is_paused())
+        self._both_states(lambda state: state.hosts())
+
     @rule(room=ROOMS, abnormal=st.booleans(), seq=st.integers(-1, 4))
     def set_room(self, room: str, abnormal: bool, seq: int) -> None:
         self._both_states(lambda state: state.set_room(room, abnormal, seq))
