@@ -168,6 +168,7 @@ class Work:
             core.doubts,
             core.post,
             self.tally,
+            milliseconds(self._settings.timers.mcu_timeout_seconds),
         )
 
     def _conference_rounds(self) -> list[Ticker]:

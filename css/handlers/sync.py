@@ -21,13 +21,16 @@ from css.handlers.tally import Tally
 from css.handlers.tracker import all_of
 from css.messages.mcu import ConfListEntry, ConfListNotice
 from css.ports.bus import Delivery
-from css.ports.store import IConferenceStore, IPlatformState, McuSeen, StoreError
+from css.ports.store import IConferenceStore, IPlatformState, ListMark, McuSeen, StoreError
 
 CHUNK = 500
 
 
 class Syncing:
-    """Takes the lists. Only what differs is loaded, only what changes is committed."""
+    """Takes the lists. Only what differs is loaded, only what changes is committed.
+
+    @param patience_ms: for how long lists of a process may be taken for older ones by their numbers.
+    """
 
     log = Logger()
 
@@ -44,6 +47,7 @@ class Syncing:
         doubts: Doubts,
         post: Post,
         tally: Tally,
+        patience_ms: int,
     ) -> None:
         self._own = own
         self._platforms = platforms
@@ -56,6 +60,7 @@ class Syncing:
         self._doubts = doubts
         self._post = post
         self._tally = tally
+        self._patience_ms = patience_ms
 
     @property
     def routes(self) -> Routes:
@@ -65,7 +70,7 @@ class Syncing:
     async def listed(self, notice: ConfListNotice, delivery: Delivery) -> None:
         """Make records and MCU agree. Fails with `StoreError` when the own store is away: the list comes again."""
         state = self._state()
-        if notice.seq is not None and not await state.accept_list(notice.ip, notice.pid, notice.seq):
+        if await self._is_old(state, notice):
             self._tally.count("lists_too_old")
             return
         abnormal = bool(notice.roommoid) and notice.roommoid in await state.abnormal_rooms()
@@ -83,6 +88,12 @@ class Syncing:
             # One that comes again and does not say which one it is can't be told from a second list.
             await self._find_absent(notice)
         await self._strangers.judge(notice, unknown, certain)
+
+    async def _is_old(self, state: IPlatformState, notice: ConfListNotice) -> bool:
+        if notice.seq is None:
+            return False
+        mark = ListMark(notice.seq, notice.time, bool(notice.restarted))
+        return not await state.accept_list(notice.ip, notice.pid, mark, self._patience_ms)
 
     async def _compare(self, notice: ConfListNotice) -> tuple[list[ConfListEntry], bool]:
         """Settle every entry that has a record. @return: those without one, and whether every own and possible store

@@ -269,6 +269,16 @@ class McuHost(msgspec.Struct, frozen=True):
     """How often it was lost lately, see `book`."""
 
 
+class ListMark(msgspec.Struct, frozen=True):
+    """What tells the order of an MCU process's lists."""
+
+    seq: int
+    time: int | None = None
+    """Seconds, by the MCU's clock."""
+    restarted: bool = False
+    """It says that its process has begun anew."""
+
+
 class IPlatformState(Interface):
     """What all instances of one platform share in its *own* Redis: MCUs, their load, rooms, instance slots.
 
@@ -301,8 +311,15 @@ class IPlatformState(Interface):
     async def rebook(bookings: Sequence[tuple[str, str]], lease_ms: int) -> None:
         """Count (ip, token) placements that were not booked; they are checked like bookings, after `lease_ms`."""
 
-    async def accept_list(ip: str, pid: str, seq: int) -> bool:
-        """Note the number of a process's list. @return: False if a newer one was noted before."""
+    async def accept_list(ip: str, pid: str, mark: ListMark, patience_ms: int) -> bool:
+        """Note the number of a process's list. @return: False if a newer one was noted before.
+
+        The numbering begins anew, and any list is accepted, if the process was forgotten or has disconnected, or if
+        no list of it was accepted for `patience_ms`: whatever went wrong, it is not ignored for longer. So it does with
+        a list that says that its process has restarted, unless it is an older one: by its time, or, where that can't
+        tell, by a number above the one that the known run began with. A list of the first number that comes again
+        without a time can't be told from a restart; it is accepted, and what comes after it too.
+        """
 
     async def unknown_since(ip: str, pid: str, numbers: Sequence[str]) -> dict[str, int]:
         """Note which conferences a process lists that have no record: exactly these.

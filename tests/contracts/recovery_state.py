@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from css.ports.store import Commit, McuSeen
+from css.ports.store import Commit, ListMark, McuSeen
 from tests.contracts.storecase import FIRST, StoreFixture, beside, new, together
 
 IP = "10.0.0.1"
@@ -149,17 +149,42 @@ class FlapContract(StoreFixture):
 class ListContract(StoreFixture):
     """Numbers of lists, and what they show that nobody knows."""
 
+    async def accepts(self: Any, *lists: tuple[Any, ...], pid: str = "a", patience: int = LEASE) -> list[bool]:
+        """Lists one after the other, as (seq, time, restarted)."""
+        return [await self.state.accept_list(IP, pid, ListMark(*each), patience) for each in lists]
+
     async def test_older_lists_are_refused(self: Any) -> None:
-        accepted = [await self.state.accept_list(IP, "a", seq) for seq in (5, 4, 5, 6, 0)]
-        self.assertEqual(accepted, [True, False, True, True, False])
-        self.assertTrue(await self.other_state.accept_list(IP, "b", 0))
+        self.assertEqual(await self.accepts((5,), (4,), (5,), (6,), (0,)), [True, False, True, True, False])
+        self.assertTrue(await self.other_state.accept_list(IP, "b", ListMark(0), LEASE))
         self.assertTrue(86_390_000 < await self.ttl_ms(f"css/listseq/{IP}") <= 86_400_000)
 
     async def test_a_process_that_was_forgotten_counts_anew(self: Any) -> None:
         await self.state.note_seen([McuSeen(IP, "a", NOW)])
-        await self.state.accept_list(IP, "a", 5)
+        await self.accepts((5,))
         await self.state.forget_processes([McuSeen(IP, "a", NOW)])
-        self.assertTrue(await self.state.accept_list(IP, "a", 1))
+        self.assertEqual(await self.accepts((1,)), [True])
+
+    async def test_a_process_that_disconnected_counts_anew(self: Any) -> None:
+        await self.accepts((5,))
+        await self.accepts((5,), pid="b")
+        await self.state.note_seen([McuSeen(IP, "a", NOW), McuSeen(IP, "b", 0)])
+        self.assertEqual(await self.accepts((1,)), [False])
+        self.assertEqual(await self.accepts((1,), pid="b"), [True])
+
+    async def test_a_restart_counts_anew_if_it_is_later(self: Any) -> None:
+        lists = ((5, 50, False), (1, 49, True), (1, 51, True), (2, 52, False), (1, 51, True), (3, 53, True), (0, 60))
+        self.assertEqual(await self.accepts(*lists), [True, False, True, True, False, True, False])
+        self.assertEqual(await self.accepts((2, 53, True), (1, 53, True), (2, 40, False)), [False, True, True])
+
+    async def test_a_restart_without_a_time_counts_anew_from_the_first_number_on(self: Any) -> None:
+        lists = ((2, None, True), (5, None, True), (4, None, True), (3, 40, True), (2, None, True), (3, None, False))
+        self.assertEqual(await self.accepts(*lists), [True, True, False, False, True, True])
+        self.assertEqual(await self.accepts((1, None, True), (0, None, True), (2, None, True)), [True, True, True])
+
+    async def test_without_an_accepted_list_for_long_it_counts_anew(self: Any) -> None:
+        self.assertEqual(await self.accepts((5,), (4,), patience=150), [True, False])
+        await self.wait_ms(200)
+        self.assertEqual(await self.accepts((3,), (2,), (4,), patience=150), [True, False, True])
 
     async def test_unknown_conferences_keep_their_time(self: Any) -> None:
         first = await self.state.unknown_since(IP, "a", ["1", "2"])

@@ -276,6 +276,7 @@ class Instance:
             self.doubts,
             self.post,
             self.tally,
+            15_000,
         )
         self.mcu_watch = McuWatch(state, self.liveness, self.restoring, self.tally, 15_000)
         self.room_watch = RoomWatch(state, self.restoring)

@@ -187,3 +187,72 @@ class Restarted(SyncCase):
         self.heard("11")
         self.lists(self.ip, pid="12", restarted=1)
         self.assertEqual(self.state_of(), "ongoing")
+
+
+class Renumbered(SyncCase):
+    """A process that begins again with the same pid, and counts its lists anew."""
+
+    def take_list(self, seq: int, time: int | None = None, **more: Any) -> bool:
+        """An empty list. @return: whether it was taken."""
+        before = self.css.tally["lists"]
+        self.lists(self.ip, seq=seq, time=time, **more)
+        return self.css.tally["lists"] > before
+
+    def test_it_says_so(self) -> None:
+        """Its first list counts, and those that follow."""
+        self.assertTrue(self.take_list(7, self.now))
+        self.assertTrue(self.take_list(1, self.now + 1, restarted=1))
+        self.assertTrue(self.take_list(2, self.now + 2))
+        self.assertFalse(self.take_list(1, self.now + 2))
+
+    def test_its_first_list_comes_twice(self) -> None:
+        """By its time it is an old one; the numbering goes on."""
+        self.take_list(7, self.now)
+        self.take_list(1, self.now + 1, restarted=1)
+        self.assertTrue(self.take_list(2, self.now + 2))
+        self.assertFalse(self.take_list(1, self.now + 1, restarted=1))
+        self.assertTrue(self.take_list(3, self.now + 3))
+
+    def test_lists_out_of_order_that_all_say_so(self) -> None:
+        """With a time: the later one counts. Without: a number above the first one's is of the same run."""
+        for seq, time in ((1, self.now), (3, self.now + 2)):
+            self.assertTrue(self.take_list(seq, time, restarted=1))
+        self.assertFalse(self.take_list(2, self.now + 1, restarted=1))
+        for seq, taken in ((1, True), (5, True), (4, False), (1, True)):
+            self.assertIs(self.take_list(seq, restarted=1, pid="12"), taken, seq)
+
+    def test_disconnected(self) -> None:
+        """Whatever comes next begins anew, also before the watch has made its round."""
+        self.take_list(7)
+        self.css.take({"type": "MCU_MAU_DISCONNECT_NTF", "ip": self.ip, "pid": "11"}, to.MCU_QUEUE)
+        self.assertTrue(self.take_list(1))
+
+    def test_nothing_taken_for_a_time_out(self) -> None:
+        """However it came to that: no process is ignored for longer than the time after which it would be lost."""
+        self.take_list(7)
+        self.site.clock.advance(14.9)
+        self.assertFalse(self.take_list(1))
+        self.site.clock.advance(0.2)
+        self.assertTrue(self.take_list(2))
+
+    def test_late_list_of_the_run_before(self) -> None:
+        """It neither ends anything nor keeps the new run from being heard for longer than the time-out."""
+        self.take_list(1, restarted=1)
+        self.lists(self.ip, self.entry(self.request), seq=900)
+        self.assertEqual(self.state_of(), "ongoing")
+        taken = []
+        for seq in range(2, 6):
+            self.site.clock.advance(5)
+            taken.append(self.take_list(seq, self.now + 5 * seq))
+        self.assertEqual(taken, [False, False, True, True])
+        self.assertEqual(self.state_of(), "")
+
+    def test_old_lists_end_nothing(self) -> None:
+        """What they lack is at most missed once: the next list of the run has it."""
+        self.lists(self.ip, self.entry(self.request), seq=5)
+        for _ in (1, 2):
+            self.assertTrue(self.take_list(1, restarted=1))
+            self.lists(self.ip, self.entry(self.request), seq=6)
+            self.site.pass_seconds(6)
+        self.assertEqual(self.state_of(), "ongoing")
+        self.assertNotIn("missed", self.site.record("0755001"))

@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from css.adapters.memory.server import MemoryServer
-from css.ports.store import Booking, IPlatformState, McuHost, McuSeen, StoreError
+from css.ports.store import Booking, IPlatformState, ListMark, McuHost, McuSeen, StoreError
 
 SLOTS = 1024
 KEPT_PROCESSES = 32
@@ -90,13 +90,15 @@ class MemoryPlatformState:
 
         await self.server.run(take)
 
-    async def accept_list(self, ip: str, pid: str, seq: int) -> bool:
+    async def accept_list(self, ip: str, pid: str, mark: ListMark, patience_ms: int) -> bool:
         def accept() -> bool:
-            key = f"css/listseq/{ip}"
-            if seq < int(self._keys.hash(key).get(pid, "-1")):
+            key, now = f"css/listseq/{ip}", self._keys.now_ms()
+            first = _begun_with(self._keys.hash(key).get(pid, ""), mark, now - patience_ms)
+            if first is None:
                 return False
-            self._keys.update_hash(key, {pid: str(seq)})
-            self._keys.expire_at(key, self._keys.now_ms() + 86_400_000)
+            time = -1 if mark.time is None else mark.time
+            self._keys.update_hash(key, {pid: f"{now} {mark.seq} {first} {time}"})
+            self._keys.expire_at(key, now + 86_400_000)
             return True
 
         return await self.server.run(accept)
@@ -353,6 +355,8 @@ class MemoryPlatformState:
         self._keys.score(PROCESSES, f"{sign.ip} {sign.pid}", latest)
         if latest:
             self._keys.unscore(GONE, f"{sign.ip} {sign.pid}")
+        else:
+            self._keys.drop_fields(f"css/listseq/{sign.ip}", (sign.pid,))
         if sign.time_ms and len(known) > KEPT_PROCESSES:
             horizon = sign.time_ms - FORGET_AFTER_MS
             old = (each for each, value in known.items() if each.startswith("pid:") and int(value) < horizon)
@@ -376,3 +380,16 @@ class MemoryPlatformState:
         if until > now:
             raise StoreError("all instance slots are taken")
         return slot
+
+
+def _begun_with(known: str, mark: ListMark, long_ago_ms: int) -> int | None:
+    """The number that the run of an acceptable list began with; None: it is an older list."""
+    if not known:
+        return mark.seq
+    at_ms, last, first, time = map(int, known.split())
+    if at_ms <= long_ago_ms:
+        return mark.seq
+    if mark.seq >= last:
+        return first
+    is_later = mark.seq <= first if mark.time is None or time < 0 or mark.time == time else mark.time > time
+    return mark.seq if mark.restarted and is_later else None

@@ -10,7 +10,7 @@ from zope.interface import implementer
 from css.adapters.redis import scripts
 from css.adapters.redis.link import Link
 from css.adapters.redis.packing import fields, text
-from css.ports.store import Booking, IPlatformState, McuHost, McuSeen
+from css.ports.store import Booking, IPlatformState, ListMark, McuHost, McuSeen
 
 _BOOKINGS = "css/bookings"
 
@@ -41,8 +41,10 @@ class RedisPlatformState:
     async def rebook(self, bookings: Sequence[tuple[str, str]], lease_ms: int) -> None:
         await self.link.run(scripts.REBOOK, [lease_ms, *chain.from_iterable(bookings)])
 
-    async def accept_list(self, ip: str, pid: str, seq: int) -> bool:
-        return bool(await self.link.run(scripts.ACCEPT_LIST, (ip, pid, seq)))
+    async def accept_list(self, ip: str, pid: str, mark: ListMark, patience_ms: int) -> bool:
+        time = -1 if mark.time is None else mark.time
+        argument = (ip, pid, mark.seq, time, int(mark.restarted), patience_ms)
+        return bool(await self.link.run(scripts.ACCEPT_LIST, argument))
 
     async def unknown_since(self, ip: str, pid: str, numbers: Sequence[str]) -> dict[str, int]:
         reply = await self.link.run(scripts.UNKNOWN_SINCE, (ip, pid, list(numbers)))

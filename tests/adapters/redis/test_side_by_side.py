@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
@@ -17,7 +18,7 @@ from css.adapters.memory.store import MemoryPlatformState, MemoryStore
 from css.adapters.redis.platform_state import RedisPlatformState
 from css.adapters.redis.settings import RedisSettings
 from css.adapters.redis.store import RedisStore
-from css.ports.store import Commit, McuSeen, OutboxEntry, RequestWrite, Reservation, Tombstone
+from css.ports.store import Commit, ListMark, McuSeen, OutboxEntry, RequestWrite, Reservation, Tombstone
 from tests.adapters.redis.fixture import REACTOR, RedisFixture, dump
 from tests.servers import servers
 
@@ -31,6 +32,7 @@ NUMBERS = st.sampled_from(["1", "02", "003"])
 NAMES = st.sampled_from(["a", "b/c"])
 EPOCHS = st.sampled_from(["7", "1835008000126469", "1835008000126470", "9007199254740991"])
 MARKS = st.builds("{}.{}".format, EPOCHS, st.integers(1, 12))
+LISTS = st.builds(ListMark, st.integers(0, 3), st.sampled_from([None, 7, 8]), st.booleans())
 TEXT = st.sampled_from(["", "x", "周会", "0660175", "a b"])
 FIELDS = st.dictionaries(st.sampled_from(["state", "epoch", "ip", "名"]), TEXT, max_size=4)
 SCORES = st.sampled_from([1, 2, 1_700_000_000_123, FUTURE])
@@ -192,9 +194,9 @@ class SideBySide(RuleBasedStateMachine):
         self._both_states(lambda state: state.forget_processes([McuSeen(host, pid, time)]))
         self._both_states(lambda state: state.processes_of(host))
 
-    @rule(host=HOST, pid=st.sampled_from("12"), seq=st.integers(0, 3))
-    def number_list(self, host: str, pid: str, seq: int) -> None:
-        self._both_states(lambda state: state.accept_list(host, pid, seq))
+    @rule(host=HOST, pid=st.sampled_from("12"), mark=LISTS)
+    def number_list(self, host: str, pid: str, mark: ListMark) -> None:
+        self._both_states(lambda state: state.accept_list(host, pid, mark, LEASE))
 
     @rule(host=HOST, pid=st.sampled_from("12"))
     def replace_process(self, host: str, pid: str) -> None:
@@ -291,7 +293,7 @@ def _alike(ours: Any, theirs: Any) -> bool:
         return bool(abs(ours - theirs) < CLOCK_TOLERANCE_MS)
     if isinstance(ours, str) and len(ours) == len(theirs) == 13 and ours.isdecimal() and theirs.isdecimal():
         return bool(abs(int(ours) - int(theirs)) < CLOCK_TOLERANCE_MS)
-    if isinstance(ours, str) and " css" in ours:  # a slot's lease and owner
+    if isinstance(ours, str) and re.match(r"\d{13} ", ours):  # a time and what belongs to it
         mine, other = ours.split(" ", 1), theirs.split(" ", 1)
         return bool(mine[1] == other[1] and abs(int(mine[0]) - int(other[0])) < CLOCK_TOLERANCE_MS)
     return bool(ours == theirs)

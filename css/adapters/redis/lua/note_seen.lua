@@ -27,6 +27,8 @@ for _, sign in ipairs(cmsgpack.unpack(ARGV[1])) do
   redis.call('ZADD', 'css/processes', latest, member)
   if latest > 0 then
     redis.call('ZREM', 'css/gone', member)
+  else
+    redis.call('HDEL', 'css/listseq/' .. sign[1], sign[2])
   end
   if sign[4] ~= '' then
     redis.call('HSET', key, 'roommoid', sign[4])
