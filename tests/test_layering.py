@@ -22,7 +22,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "peers": frozenset({"messages", "ports"}),
     "simulation": EVERYTHING,
     "web": frozenset({"ports", "handlers"}),
-    "ctl": frozenset({"ports", "handlers"}),
+    "ctl": EVERYTHING,
     "demo": EVERYTHING,
     "assembly": EVERYTHING,
 }
