@@ -65,9 +65,14 @@ class Measured:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
         self._child = Child(command, self.log, {**os.environ, "PYTHONPATH": path})
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._child.pid
+
     def cpu_seconds(self) -> float:
         """Since it began."""
-        return cpu_seconds(self._child.pid)
+        return cpu_seconds(self.pid)
 
     @property
     def running(self) -> bool:

@@ -99,7 +99,7 @@ class Work:
         self._legacy = LegacyNumbers(core.own, world.stores)
         routes = OffDuty(core.own, core.duty, self._legacy, core.post, tally).guarded(routes)
         self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe)
-        self._tickers = [*self._conference_rounds(), *self._house_rounds()]
+        self.tickers = [*self._conference_rounds(), *self._house_rounds()]
         self._licence_ticker = self._ticker(
             "licence requests", settings.timers.state_refresh_seconds, self.licences.ask
         )
@@ -241,7 +241,7 @@ class Work:
         if self._ended:
             return
         self._begun = True
-        for ticker in self._tickers:
+        for ticker in self.tickers:
             ticker.start()
         self.liveness.begin_to_consume(self._grace_ms)
         self._consume(to.WORK_QUEUES)
@@ -259,7 +259,7 @@ class Work:
         consumers, self._consumers = self._consumers, {}
         await DeferredList([consumer.cancel() for consumer in consumers.values()], consumeErrors=True)
         await self._core.tracker.drained()
-        await DeferredList([ticker.stop() for ticker in (*self._tickers, self._licence_ticker)], consumeErrors=True)
+        await DeferredList([ticker.stop() for ticker in (*self.tickers, self._licence_ticker)], consumeErrors=True)
         if self._begun:
             await self._last_words()
         await self._core.tracker.drained()

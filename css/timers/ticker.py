@@ -27,9 +27,10 @@ class Ticker:
     log = Logger()
 
     def __init__(self, reactor: IReactorTime, name: str, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-        self._name = name
+        self.name = name
+        self.work = work
+        """What a round does; its failures are its caller's."""
         self._seconds = seconds
-        self._work = work
         self._loop = LoopingCall(self._round)
         self._loop.clock = reactor
         self._failing = False
@@ -62,18 +63,18 @@ class Ticker:
 
     async def _guarded(self) -> None:
         try:
-            await self._work()
+            await self.work()
         except EXPECTED as error:
             if not self._failing:
-                self.log.warn("{name} can't work: {error}", name=self._name, error=str(error))
+                self.log.warn("{name} can't work: {error}", name=self.name, error=str(error))
             self._failing = True
         except Exception:
-            self.log.failure("{name} failed; it is tried again in {seconds} s", name=self._name, seconds=self._seconds)
+            self.log.failure("{name} failed; it is tried again in {seconds} s", name=self.name, seconds=self._seconds)
         else:
             if self._failing:
-                self.log.info("{name} works again", name=self._name)
+                self.log.info("{name} works again", name=self.name)
             self._failing = False
         self._running = None
 
     def _died(self, reason: object) -> None:
-        self.log.error("{name} has stopped for good: {reason}", name=self._name, reason=str(reason))
+        self.log.error("{name} has stopped for good: {reason}", name=self.name, reason=str(reason))

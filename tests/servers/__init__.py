@@ -88,9 +88,9 @@ class Servers:
         host, port = self._address("mariadb")
         return SharedMariaDB(host, port, lambda: str(self._ask("schema mariadb")))
 
-    def private_redis(self) -> RedisServer:
-        """A Redis of one's own, started; what it has answered survives a kill."""
-        return _started(RedisServer(durable=True))
+    def private_redis(self, durable: bool = True) -> RedisServer:
+        """A Redis of one's own, started; if `durable`, what it has answered survives a kill."""
+        return _started(RedisServer(durable))
 
     def private_valkey(self) -> ValkeyServer:
         """A Valkey of one's own, started; what it has answered survives a kill."""
