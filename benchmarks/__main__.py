@@ -1,6 +1,6 @@
 """All benchmarks on private real servers: `make bench`, or `python -m benchmarks [--quick] [PART ...]`.
 
-Prints a table for each part and writes all figures to `benchmarks/results/`. About three minutes; a few seconds a part
+Prints a table for each part and writes all figures to `benchmarks/results/`. About seven minutes; a few seconds a part
 with `--quick`. The figures are worth something only on a machine that has nothing else to do.
 """
 
