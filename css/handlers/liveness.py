@@ -98,6 +98,12 @@ class Liveness:
         if news or now_ms - self._written_ms.get(key, 0) >= self._timeout_ms // 6:
             self._seen[key] = McuSeen(ip, pid, now_ms, self._rooms.get(key, ""))
 
+    def confirmed(self, ip: str, pid: str) -> None:
+        """Something has begun to run on a process just now. That is written however lately this instance wrote of it:
+        another one may have taken the process for gone since, and nobody would watch over what has begun."""
+        self._written_ms.pop((ip, pid), None)
+        self.note(ip, pid)
+
     async def disconnected(self, ip: str, pid: str) -> None:
         """The link layer says that a process has gone: written at once. Fails with `StoreError`."""
         key = (ip, pid)

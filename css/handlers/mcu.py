@@ -88,6 +88,7 @@ class McuAnswers:
             return McuAccepted(now_ms=now_ms, ip=ack.ip, pid=ack.pid, epoch=ack.epoch, time=ack.time)
 
         decision = await self._steps.take(store, ack.confE164, "accept", prepare)
+        self._liveness.confirmed(ack.ip, ack.pid)
         if decision is not None and decision.changed:
             self._placing.answered(ack.ip)
 

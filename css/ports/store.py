@@ -379,6 +379,10 @@ class IPlatformState(Interface):
         once all that ran there is taken care of. A process that is heard of again is no longer gone.
         """
 
+    async def expect_processes(processes: Sequence[tuple[str, str]]) -> None:
+        """Something runs on these (ip, pid): one that was never heard of, or is forgotten, counts as heard of just now,
+        so that `claim_gone` names it should it be silent. For the placing of anything nothing is changed."""
+
     async def forget_processes(gone: Sequence[McuSeen]) -> None:
         """These processes are taken care of: `claim_gone` names them no more, unless they are heard of again. One that
         was heard of since it was claimed stays. What `accept_list` and `note_replacement` noted of it goes."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from twisted.logger import Logger
 
-from css.domain.conference import from_fields, parse_placement
+from css.domain.conference import Conference, State, from_fields, parse_placement
 from css.handlers.tally import Tally
 from css.ports.store import IConferenceStore, IPlatformState, StoreError
 
@@ -42,35 +42,39 @@ class BookingCheck:
         bookings = await self._state().claim_bookings(self._lease_ms, PAGE)
         settled: list[tuple[str, str]] = []
         stale: list[tuple[str, str]] = []
+        used: set[tuple[str, str]] = set()
         for ip, token in bookings:
-            held = await self._is_held(ip, token)
-            if held is not None:
-                (settled if held else stale).append((ip, token))
+            try:
+                holder = await self._holder(ip, token)
+            except StoreError:
+                continue
+            (settled if holder else stale).append((ip, token))
+            if holder is not None and holder.state is State.ONGOING:
+                used.add((ip, holder.pid))
         if settled:
+            # Whoever took the ACK may have died before it had written down which process it came from.
+            await self._state().expect_processes(sorted(used))
             await self._state().settle_bookings(settled)
         if stale:
             self._tally.count("bookings_dropped", len(stale))
             await self._state().unbook(stale)
         return len(bookings)
 
-    async def _is_held(self, ip: str, token: str) -> bool | None:
-        """Whether a record names the placement there; None: nobody can tell now."""
+    async def _holder(self, ip: str, token: str) -> Conference | None:
+        """The conference whose record names the placement there. Fails with `StoreError`: nobody can tell now."""
         placement = parse_placement(token)
         if placement is None:
-            return False
+            return None
         platform, e164, epoch = placement
         store = self._stores.get(platform)
         if store is None:
-            return None
-        try:
-            loaded = await store.load(e164)
-        except StoreError:
-            return None
+            raise StoreError(f"the store of {platform} is not known")
+        loaded = await store.load(e164)
         if not loaded.record:
-            return False
+            return None
         try:
             c = from_fields(e164, loaded.record, loaded.conf)
         except ValueError as error:
             self.log.error("{e164}: ALERT: {error}", e164=e164, error=str(error))
-            return None
-        return c.ip == ip and c.epoch == epoch
+            raise StoreError(f"{e164}: its record can't be read") from error
+        return c if (c.ip, c.epoch) == (ip, epoch) else None

@@ -53,6 +53,15 @@ class ProcessContract(StoreFixture):
         await self.state.note_seen([McuSeen(IP, "a", NOW)])
         self.assertEqual(await self.gone(NOW + 9), [("a", NOW)])
 
+    async def test_expected_ones_are_judged_from_now_on(self: Any) -> None:
+        await self.state.note_seen([McuSeen(IP, "a", NOW), McuSeen(IP, "b", 0)])
+        await self.state.expect_processes([(IP, "a"), (IP, "b"), (IP, "c d")])
+        await self.state.expect_processes([])
+        known = dict(await self.gone(2 * NOW))
+        self.assertEqual((known["a"], known["b"]), (NOW, 0))
+        self.assertGreater(known["c d"], 0)
+        self.assertNotIn("c d", await self.state.processes_of(IP))
+
     async def test_counted(self: Any) -> None:
         self.assertEqual((await self.state.known_processes(), await self.state.known_processes(NOW)), (0, 0))
         await self.state.note_seen([McuSeen(IP, "a", NOW), McuSeen(IP, "b", NOW + 1), McuSeen(IP, "c", 0)])

@@ -40,6 +40,15 @@ class Check(SiteCase):
         self.site.clock.advance(61)
         self.assertEqual(self.css.run(self.site.state.claim_bookings(1, 10)), [])
 
+    def test_process_that_nobody_knows(self) -> None:
+        """The instance that took the ACK died before it had written down whom it heard: from now on it is watched."""
+        request = self.run_one()
+        self.assertEqual(self.css.run(self.site.state.known_processes()), 0)
+        self.tick()
+        now_ms = int(self.site.clock.seconds() * 1000)
+        (gone,) = self.css.run(self.site.state.claim_gone(now_ms + 1, 5_000, 9))
+        self.assertEqual((gone.ip, gone.pid, gone.time_ms), (request["ip"], "11", now_ms))
+
     def test_of_no_record(self) -> None:
         """Dropped: the conference is over, or was never written, or the token is none."""
         for name in ("pA/404/5", "nonsense"):

@@ -70,6 +70,19 @@ class Silence(WatchCase):
         self.css.run(self.css.mcu_watch.tick())
         self.assertEqual(self.state_of(), "pending_restore")
 
+    def test_late_ack_from_one_that_is_taken_care_of(self) -> None:
+        """It confirms a conference onto a process that has gone, through an instance that knows nothing of that."""
+        other = Instance(self.site, 2)
+        request = self.give(self.ask(), "10.0.0.1")
+        self.heard("10.0.0.1", css=other)
+        self.css.take({"type": "MCU_MAU_DISCONNECT_NTF", "ip": "10.0.0.1", "pid": "11"}, to.MCU_QUEUE)
+        self.css.run(self.css.mcu_watch.tick())
+        self.assertEqual(self.lost(), 1)
+        self.accept(request, other)
+        self.assertEqual(self.state_of(), "ongoing")
+        self.seconds(17, self.css, other)
+        self.assertEqual(self.state_of(), "pending_restore")
+
     def test_two_instances(self) -> None:
         """One of them takes it."""
         other = Instance(self.site, 2)

@@ -212,6 +212,14 @@ class MemoryPlatformState:
 
         return await self.server.run(claim)
 
+    async def expect_processes(self, processes: Sequence[tuple[str, str]]) -> None:
+        def expect() -> None:
+            for ip, pid in processes:
+                if f"{ip} {pid}" not in self._keys.sorted_set(PROCESSES).scores:
+                    self._keys.score(PROCESSES, f"{ip} {pid}", self._keys.now_ms())
+
+        await self.server.run(expect)
+
     async def forget_processes(self, gone: Sequence[McuSeen]) -> None:
         def forget() -> None:
             for each in gone:

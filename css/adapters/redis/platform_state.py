@@ -105,6 +105,9 @@ class RedisPlatformState:
         pairs = zip((text(member).partition(" ") for member in reply[::2]), reply[1::2], strict=True)
         return [McuSeen(ip, pid, int(float(time))) for (ip, _, pid), time in pairs]
 
+    async def expect_processes(self, processes: Sequence[tuple[str, str]]) -> None:
+        await self.link.run(scripts.EXPECT_PROCESSES, list(chain.from_iterable(processes)))
+
     async def forget_processes(self, gone: Sequence[McuSeen]) -> None:
         await self.link.run(scripts.FORGET_PROCESSES, [(each.ip, each.pid, each.time_ms) for each in gone])
 
