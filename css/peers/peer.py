@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import count
 from random import Random
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 from css.messages.base import Message
 from css.messages.codec import Malformed, decode, wire_type
 from css.peers.inbox import Inbox, Received
-from css.ports.bus import BusError, Delivery, IBus, IConsumer, Outgoing, Topology, Unroutable
+from css.ports.bus import BusError, Delivery, IBus, IConsumer, NotConnected, Outgoing, Topology, Unroutable
 
 Route = Callable[[Any, Delivery], Awaitable[None]]
 Place = tuple[str, str]
@@ -24,7 +25,8 @@ Place = tuple[str, str]
 
 PREFETCH = 200
 RETRY_SECONDS = (0.2, 0.5)
-"""A publish that failed is tried again after a pause between these."""
+"""A publish that failed is tried again after a pause between these, and twice as long a one each further time."""
+LONGEST_RETRY_SECONDS = 5.0
 KEPT_MALFORMED = 1000
 
 
@@ -58,7 +60,7 @@ class Peer:
         """How many of its messages reached no queue."""
         self.running = False
         self._consumers: dict[str, IConsumer] = {}
-        self._pauses: set[Deferred[None]] = set()
+        self._pauses: dict[Deferred[None], None] = {}
         self._later: set[IDelayedCall] = set()
         self._work: set[Deferred[Any]] = set()
         self._routes: dict[type[Message], Route] = self.routes()
@@ -143,7 +145,7 @@ class Peer:
         """
         message_id = properties.pop("message_id", "") or self.new_id()
         message = Outgoing(place[0], place[1], body, message_id, **properties)
-        while True:
+        for failures in count():
             try:
                 await self.bus.publish(message)
                 return True
@@ -151,8 +153,9 @@ class Peer:
                 self.unroutable += 1
                 return False
             except BusError:
-                if not await self._pause():
+                if not await self._pause(failures):
                     return False
+        return False
 
     def post(self, place: Place, body: bytes, **properties: Any) -> None:
         """As `send`, for those who do not want to know the outcome."""
@@ -197,18 +200,26 @@ class Peer:
             self._later.discard(call)
             call.cancel()
 
-    async def _pause(self) -> bool:
-        """Wait a little before the next try. @return: whether there is to be one."""
-        if self.running:
-            pause: Deferred[None] = deferLater(self.reactor, self.random.uniform(*RETRY_SECONDS))
-            self._pauses.add(pause)
-            try:
-                await pause
-            except CancelledError:
+    async def _pause(self, failures: int) -> bool:
+        """Wait for the link, and a little more, before the next try. @return: whether there is to be one."""
+        while self.running and not self.bus.connected:
+            if not await self._over(self.bus.when_connected()):
                 return False
-            finally:
-                self._pauses.discard(pause)
+        seconds = min(LONGEST_RETRY_SECONDS, self.random.uniform(*RETRY_SECONDS) * 2 ** min(failures, 10))
+        if self.running and not await self._over(deferLater(self.reactor, seconds)):
+            return False
         return self.running
+
+    async def _over(self, pause: Deferred[None]) -> bool:
+        """Wait for the end of a pause. @return: False if it was broken off."""
+        self._pauses[pause] = None
+        try:
+            await pause
+        except (CancelledError, NotConnected):
+            return False
+        finally:
+            del self._pauses[pause]
+        return True
 
     def _work_failed(self, failure: Failure) -> None:
         self.log.failure("{name}: failed", failure, name=self.name)

@@ -70,7 +70,8 @@ class Timeline:
         self.now = start_seconds
         self.steps = 0
         """How many calls have been made."""
-        self._heap: list[tuple[float, int, Call, int]] = []
+        self._heap: list[tuple[float, int, Call | Action, int | tuple[Any, ...]]] = []
+        """When, in which order; a call and how often it had been moved then, or what can't be cancelled."""
         self._asked = 0
 
     def seconds(self) -> float:
@@ -82,11 +83,13 @@ class Timeline:
         return call
 
     def at(self, when: float, action: Action, *arguments: object) -> None:
-        """Have something done at a time; it can't be cancelled."""
-        self.push(when, Call(self, when, action, arguments, None))
+        """Have something done at a time; it can't be cancelled, and is in no list of calls."""
+        self._asked += 1
+        heapq.heappush(self._heap, (when, self._asked, action, arguments))
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
-        return [call for _, _, call, moved in sorted(self._heap) if call.active() and call.moved == moved]
+        entries = [(call, moved) for _, _, call, moved in sorted(self._heap) if isinstance(call, Call)]
+        return [call for call, moved in entries if call.active() and call.moved == moved]
 
     def put(self, call: Call) -> None:
         """Take a call to where its time now is."""
@@ -108,12 +111,16 @@ class Timeline:
         """
         heap = self._heap
         while heap and heap[0][0] <= until:
-            when, _, call, moved = heapq.heappop(heap)
-            if call.action is None or call.moved != moved:
+            when, _, call, rest = heapq.heappop(heap)
+            if isinstance(call, Call) and (call.action is None or call.moved != rest):
                 continue
-            self.now = max(self.now, when)
+            if when > self.now:
+                self.now = when
             self.steps += 1
-            call.owner.fire(call)
+            if isinstance(call, Call):
+                call.owner.fire(call)
+            else:
+                call(*rest)  # type: ignore[misc]
             return True
         self.now = max(self.now, until)
         return False

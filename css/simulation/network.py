@@ -35,7 +35,9 @@ class Wire:
         seconds = SHORTEST_SECONDS + roll * USUAL_SPREAD_SECONDS
         if roll < LONG_TAIL_CHANCE:
             seconds += self._random.random() * LONG_TAIL_SECONDS
-        self._last = max(self._last, self._timeline.now + seconds)
+        arrives = self._timeline.now + seconds
+        if arrives > self._last:
+            self._last = arrives
         self.in_flight += 1
         self._timeline.at(self._last, self._arrive, self._life, action, arguments)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -57,8 +57,14 @@ class Ticker:
         _ = running.addBoth(done)
         return ended
 
-    def _round(self) -> Deferred[Any]:
-        self._running = Deferred.fromCoroutine(self._guarded())
+    def _round(self) -> Deferred[Any] | None:
+        """One round. Most find nothing to do and wait for nothing: those are spared the Deferred, which costs more."""
+        work = self._guarded()
+        try:
+            awaited = work.send(None)
+        except StopIteration:
+            return None
+        self._running = Deferred.fromCoroutine(_rest(work, awaited))
         return self._running
 
     async def _guarded(self) -> None:
@@ -78,3 +84,17 @@ class Ticker:
 
     def _died(self, reason: object) -> None:
         self.log.error("{name} has stopped for good: {reason}", name=self.name, reason=str(reason))
+
+
+async def _rest(work: Coroutine[Deferred[Any], Any, None], awaited: Deferred[Any]) -> None:
+    """Run a coroutine on that has come to its first Deferred."""
+    while True:
+        try:
+            try:
+                result = await awaited
+            except Exception as error:
+                awaited = work.throw(error)
+            else:
+                awaited = work.send(result)
+        except StopIteration:
+            return
