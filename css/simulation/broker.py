@@ -196,6 +196,16 @@ class Face:
         self.back.cut()
         self.server.drop(link, "connection reset")
 
+    def clog(self) -> None:
+        """Let nothing through, in either direction."""
+        self.out.clog()
+        self.back.clog()
+
+    def clear(self) -> None:
+        """Let everything through again."""
+        self.out.clear()
+        self.back.clear()
+
     def died(self) -> None:
         """The process is dead: what it had sent arrives, then the broker sees the end; or all is lost."""
         if self.link is not None:

@@ -1,51 +1,18 @@
-"""The faults, by their numbers in the design; each a small class. `css.simulation.injector` chooses among them."""
+"""The faults of instances, networks and servers, and the list of all; `css.simulation.injector` chooses among them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
-
 from css.handlers import addresses as to
-from css.peers.mood import Mood
 from css.ports.bus import Outgoing
-from css.simulation.instances import Instance
-from css.simulation.workload import Workload
-from css.simulation.world import Site, World
+from css.simulation.broker import Face
+from css.simulation.fault import Fault, Heal, nothing
+from css.simulation.losses import CapacityGone, CrashMcu, MoodyMcu, MoodyRms, MuteMcu, RoomLost, UserEndsRestore
+from css.simulation.network import Wire
+from css.simulation.servers import ServerLink
+from css.simulation.world import Site
 
-Heal = Callable[[], None]
-
-
-def nothing() -> None:
-    """How a fault ends that is over at once."""
-
-
-class Fault:
-    """One kind of fault.
-
-    @cvar code: its number in the design's list, with a letter where it has several forms.
-    @cvar seconds: it lasts for a time between these, then is healed.
-    """
-
-    code: ClassVar[str]
-    name: ClassVar[str]
-    weight: ClassVar[float] = 1.0
-    seconds: ClassVar[tuple[float, float]] = (1.0, 20.0)
-
-    def __init__(self, world: World, workloads: dict[str, Workload], note: Callable[[str], None]) -> None:
-        self.world = world
-        self.workloads = workloads
-        self.random = world.random
-        self.note = note
-        """Told of where exactly it struck, if that is known only later."""
-
-    def begin(self, site: Site) -> Heal | None:
-        """Strike a platform. @return: how it is healed; None: there was nothing to strike."""
-        raise NotImplementedError
-
-    def instance(self, site: Site) -> Instance | None:
-        """One that runs, and is not frozen."""
-        running = [each for each in site.running() if not each.process.frozen]
-        return self.random.choice(running) if running else None
+FLAPS = 20
+"""How often a flapping link breaks at most."""
 
 
 class KillAtEvent(Fault):
@@ -179,15 +146,9 @@ class LoseReplyQueue(Fault):
     def begin(self, site: Site) -> Heal | None:
         cm = self.random.choice(site.cms)
         face = site.faces[f"cm-{cm.name}"]
-        face.out.clog()
-        face.back.clog()
+        face.clog()
         site.broker.delete_queue(cm.reply_queue)
-
-        def heal() -> None:
-            face.out.clear()
-            face.back.clear()
-
-        return heal
+        return face.clear
 
 
 class Poison(Fault):
@@ -275,65 +236,6 @@ class SqlDown(Fault):
         return sql.start
 
 
-class CrashMcu(Fault):
-    """An MCU host dies with its conferences, and comes back empty."""
-
-    code, name, seconds = "15a", "MCU crash", (1.0, 40.0)
-
-    def begin(self, site: Site) -> Heal | None:
-        host = self.random.choice(list(site.hosts.values()))
-        if not host.processes:
-            return None
-        _ = host.crash()
-        return host.restart
-
-
-class MuteMcu(Fault):
-    """An MCU host serves and reports nothing."""
-
-    code, name, seconds = "15b", "MCU mute", (5.0, 60.0)
-
-    def begin(self, site: Site) -> Heal | None:
-        host = self.random.choice(list(site.hosts.values()))
-        host.mute()
-        return host.unmute
-
-
-class MoodyMcu(Fault):
-    """An MCU host answers late, refuses, swallows requests, or does them and says nothing."""
-
-    code, name, seconds, weight = "16", "MCU late or moody", (2.0, 60.0), 2.0
-
-    def begin(self, site: Site) -> Heal | None:
-        mood: Mood = self.random.choice(list(site.hosts.values())).mood
-        match self.random.randrange(5):
-            case 0 | 1:
-                mood.late(self.random.uniform(0.5, 45.0))
-            case 2:
-                mood.reject("FULL")
-            case 3:
-                mood.silent()
-            case _:
-                mood.lose_answers()
-        return mood.resume
-
-
-class MoodyRms(Fault):
-    """RMS answers late, or not at all, or refuses."""
-
-    code, name, seconds = "16r", "RMS late or silent", (2.0, 30.0)
-
-    def begin(self, site: Site) -> Heal | None:
-        match self.random.randrange(3):
-            case 0:
-                site.rms.late(self.random.uniform(0.5, 12.0))
-            case 1:
-                site.rms.silent()
-            case _:
-                site.rms.mood.reject("NONE")
-        return site.rms.resume
-
-
 class JumpClock(Fault):
     """An instance's clock is set forward or back, by up to an hour."""
 
@@ -409,6 +311,70 @@ class ClogLinks(Fault):
         return heal
 
 
+class FlapLink(Fault):
+    """Up to twenty times in a row the link of an instance or a peer breaks, and can't be had again for a while."""
+
+    code, name, weight, seconds = "19a", "link flaps", 0.7, (60.0, 300.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        running = site.running()
+        if not running:
+            return None
+        faces = [face for face in site.broker.faces if face.process.alive]
+        links = [link for instance in running for link in instance.links]
+        ends: list[Face | ServerLink] = [*faces, *links]
+        target = self.random.choice(ends)
+        flaps = iter(range(self.random.randint(3, FLAPS)))
+        healed = False
+
+        def fall() -> None:
+            if healed or next(flaps, None) is None:
+                return
+            if isinstance(target, ServerLink):
+                target.lose("the network is gone")
+            else:
+                target.reset()
+            target.clog()
+            self.later(self.random.uniform(1.0, 30.0), rise)
+
+        def rise() -> None:
+            target.clear()
+            if not healed:
+                self.later(self.random.uniform(0.2, 10.0), fall)
+
+        def heal() -> None:
+            nonlocal healed
+            healed = True
+            target.clear()
+
+        fall()
+        return heal
+
+
+class OneWay(Fault):
+    """A process is heard and hears nothing, or hears and is not heard: of brokers, Redis and SQL alike."""
+
+    code, name, seconds = "19b", "one-way partition", (1.0, 30.0)
+
+    def begin(self, site: Site) -> Heal | None:
+        instance = self.instance(site)
+        if instance is None:
+            return None
+        outward, links = self.random.random() < 0.5, instance.links
+        ends: list[Face | ServerLink] = [*instance.faces, *links]
+        wires: list[Wire] = [each.out if outward else each.back for each in ends]
+        for wire in wires:
+            wire.clog()
+        for link in links:
+            link.watch_time()
+
+        def heal() -> None:
+            for wire in wires:
+                wire.clear()
+
+        return heal
+
+
 FAULTS: tuple[type[Fault], ...] = (
     KillAtEvent,
     KillAtProbe,
@@ -430,8 +396,13 @@ FAULTS: tuple[type[Fault], ...] = (
     MuteMcu,
     MoodyMcu,
     MoodyRms,
+    RoomLost,
+    CapacityGone,
+    FlapLink,
+    OneWay,
     JumpClock,
     JumpRedisClock,
+    UserEndsRestore,
     Load,
     RollingRestart,
     ClogLinks,

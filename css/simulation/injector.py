@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from css.simulation.faults import FAULTS, Fault, Heal, nothing
+from css.simulation.fault import Fault, Heal, nothing
+from css.simulation.faults import FAULTS
 from css.simulation.workload import Workload
 from css.simulation.world import Site, World
 

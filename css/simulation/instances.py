@@ -23,10 +23,16 @@ RESTART_SECONDS = (0.5, 40.0)
 """A dead instance is started again after a time between these."""
 
 
-def settings_of(moid: str, name: str, timers: dict[str, float]) -> Settings:
+def settings_of(moid: str, name: str, timers: dict[str, float], restore_rate: float) -> Settings:
     """An instance's configuration."""
     lines = [f"{timer} = {float(seconds)}" for timer, seconds in timers.items()]
-    head = [f'[platform]\nmoid = "{moid}"', f'[instance]\nname = "{name}"', '[amqp]\nurl = "memory:"', "[timers]"]
+    head = [
+        f'[platform]\nmoid = "{moid}"',
+        f'[instance]\nname = "{name}"',
+        '[amqp]\nurl = "memory:"',
+        f"[restore]\nrate_per_second = {restore_rate}",
+        "[timers]",
+    ]
     return parse("\n".join([*head, *lines]), "simulated.toml")
 
 
@@ -47,7 +53,7 @@ class Instance:
         self.faces: list[Face] = []
         self.stopping: Deferred[None] | None = None
         self._clock_error = world.random.uniform(-2.0, 2.0)
-        self._settings = settings_of(moid, name, world.shape.timers)
+        self._settings = settings_of(moid, name, world.shape.timers, world.shape.restore_rate)
         self._graveyard: list[CssService] = []
         self._probes_left = 0
         self.on_probe_kill: Callable[[str], None] = lambda place: None

@@ -7,7 +7,8 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
-from css.simulation.faults import FAULTS, Fault
+from css.simulation.fault import Fault
+from css.simulation.faults import FAULTS
 from css.simulation.planted import PLANTED, planted
 from css.simulation.runner import Result, run_seed
 from css.simulation.world import Shape

@@ -18,8 +18,9 @@ import msgspec
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 
 from css.handlers.startup import Phase
-from css.simulation import invariants, reports
-from css.simulation.faults import FAULTS, Fault
+from css.simulation import invariants, reports, restores
+from css.simulation.fault import Fault
+from css.simulation.faults import FAULTS
 from css.simulation.injector import Injector
 from css.simulation.invariants import Invariant
 from css.simulation.workload import Workload
@@ -46,6 +47,10 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     invariants.LimitsHold,
     invariants.DomainIsOpen,
     invariants.OnePlacement,
+    restores.AliveOrPending,
+    restores.RestoresPaced,
+    restores.OnePlatform,
+    restores.AllRestored,
     invariants.Bounded,
     invariants.NothingLeft,
 )

@@ -287,6 +287,7 @@ class Redis(Server):
         self.store = MemoryStore(moid, self.clock)
         self.state = MemoryPlatformState(self.clock, self.store.server)
         self.observe: Observer = plainly
+        self.observe_state: Observer = plainly
 
     def remote(self, process: Process) -> RemoteStore:
         """The store for a process."""
@@ -324,8 +325,9 @@ class SimulatedConnector:
 
     def make_state(self, store: IConferenceStore) -> IPlatformState:
         assert isinstance(store, RemoteStore)
-        target = self._redis[store.platform].state
-        return cast("IPlatformState", Remote(store.link, target, cast("type[Interface]", IPlatformState)))
+        redis = self._redis[store.platform]
+        port = cast("type[Interface]", IPlatformState)
+        return cast("IPlatformState", Remote(store.link, redis.state, port, redis.observe_state))
 
     def make_ledger(self, store: IConferenceStore) -> ILedger:
         assert isinstance(store, RemoteStore)

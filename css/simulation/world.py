@@ -28,10 +28,14 @@ from css.simulation.cipher import PlainBmc
 from css.simulation.clock import Process, Timeline
 from css.simulation.history import History
 from css.simulation.instances import Instance
-from css.simulation.servers import Redis, Sql
+from css.simulation.servers import Observer, Redis, Sql
 
 CMS = 2
 """CMs a platform; each has its own reply queue."""
+
+
+GRANT_SECONDS = (2.0, 15.0)
+"""How long RMS keeps to one room."""
 
 
 class Shape(msgspec.Struct, frozen=True):
@@ -47,6 +51,8 @@ class Shape(msgspec.Struct, frozen=True):
     licence: dict[str, int] = msgspec.field(default_factory=lambda: {"smallconfnum": 30, "largeconfnum": 8})
     small_licence: dict[str, int] = msgspec.field(default_factory=lambda: {"smallconfnum": 3, "largeconfnum": 2})
     """Of the user domain that has one."""
+    restore_rate: float = 500.0
+    """Restores a second, of a platform's instances together."""
     timers: dict[str, float] = {}
 
 
@@ -54,7 +60,12 @@ def drawn_shape(seed: int) -> Shape:
     """The shape of a seed's world: small ones and larger ones, with and without old hosts."""
     random = Random(seed)
     hosts = random.randint(1, 5)
-    return Shape(instances=random.choice((1, 2, 2, 3)), hosts=hosts, old_hosts=random.choice((0, 0, hosts // 2)))
+    return Shape(
+        instances=random.choice((1, 2, 2, 3)),
+        hosts=hosts,
+        old_hosts=random.choice((0, 0, hosts // 2)),
+        restore_rate=random.choice((500.0, 4.0)),
+    )
 
 
 class Committed(msgspec.Struct):
@@ -86,6 +97,9 @@ class Watcher:
     def published(self, moid: str, message: Outgoing, routed: bool) -> None:
         """A platform's broker has taken a message; `routed`: there was a queue for it."""
 
+    def drawn(self, moid: str, burst: int, places: int) -> None:
+        """A platform's Redis has given places in the restore rate."""
+
     def received(self, peer: Peer, received: Received) -> None:
         """A peer has got a new message."""
 
@@ -99,7 +113,9 @@ class Site:
     def __init__(self, world: World, moid: str) -> None:
         self.world = world
         self.moid = moid
-        self.room = f"{moid}-room"
+        self.rooms = (f"{moid}-room", f"{moid}-annex")
+        self.lost_rooms: set[str] = set()
+        """Rooms that are abnormal."""
         self.broker = world.brokers[moid]
         self.redis = world.redis[moid]
         self.users = {name: f"{moid}-{name}" for name in ("free", "limited", "toggled", "stopped")}
@@ -118,8 +134,10 @@ class Site:
         self.nms = NmsPeer(*make(f"nms-{moid}"), random)
         ips = [f"10.{world.shape.platforms.index(moid)}.0.{n}" for n in range(1, world.shape.hosts + 1)]
         old = ips[: world.shape.old_hosts]
-        self.hosts = {ip: CmuHost(*make(f"cmu-{ip}"), random, ip, self.room, knows_epochs=ip not in old) for ip in ips}
-        self.rms.answer("", Resources(self.room, ips))
+        self.hosts = {
+            ip: CmuHost(*make(f"cmu-{ip}"), random, ip, self.rooms[n % len(self.rooms)], knows_epochs=ip not in old)
+            for n, ip in enumerate(ips)
+        }
         self.bmc.licences.update({each: dict(world.shape.licence) for each in (moid, *mains)})
         self._domains()
         self.instances: list[Instance] = []
@@ -134,6 +152,7 @@ class Site:
             peer.inbox.listen(lambda received, peer=peer: self.world.received(peer, received))  # type: ignore[misc]
             peer.bus.start()
             peer.start()
+        self._grant()
         self.instances += [
             Instance(self.world, self.moid, f"{self.moid}-css-{n}") for n in range(1, self.world.shape.instances + 1)
         ]
@@ -164,6 +183,28 @@ class Site:
         rows = self.world.sql.database.domain_rows
         rows[moid] = msgspec.structs.replace(rows[moid], used=used)
         self.bmc.send_domain("mod", moid, used=used)
+
+    def lose_room(self, room: str) -> None:
+        """The PMS says that a room is abnormal; RMS may give it for a while yet."""
+        self.lost_rooms.add(room)
+        self.pms.broadcast_room(room, "abnormal")
+
+    def regain_room(self, room: str) -> None:
+        """The room is normal again."""
+        self.lost_rooms.discard(room)
+        self.pms.broadcast_room(room, "normal")
+
+    def _grant(self) -> None:
+        """RMS gives the hosts of one room, now and then of another; none, if no room with hosts is normal."""
+        random = self.world.random
+        by_room = {room: [ip for ip, host in self.hosts.items() if host.roommoid == room] for room in self.rooms}
+        usable = [room for room, ips in by_room.items() if ips and room not in self.lost_rooms]
+        if usable:
+            room = random.choice(usable)
+            self.rms.answer("", Resources(room, by_room[room]))
+        else:
+            self.rms.refuse("", "NO_RESOURCE")
+        self.world.timeline.at(self.world.timeline.now + random.uniform(*GRANT_SECONDS), self._grant)
 
     def _bus(self, name: str) -> tuple[IBus, Process]:
         process = Process(self.world.timeline, self.world.random, name)
@@ -208,6 +249,10 @@ class World:
     def instances(self) -> list[Instance]:
         """Every instance, dead ones included."""
         return [instance for site in self.sites.values() for instance in site.instances]
+
+    def conferences(self) -> list[Conference]:
+        """What all Redis hold."""
+        return [c for site in self.sites.values() for c in site.conferences()]
 
     def run(self, seconds: float) -> None:
         """Let that much time pass."""
@@ -272,6 +317,18 @@ class World:
                 watcher.lost(moid, queue, message)
 
         redis.observe, broker.on_published, broker.on_lost = observe, published, lost
+        redis.observe_state = self._observer_of_draws(moid)
+
+    def _observer_of_draws(self, moid: str) -> Observer:
+        def observe(name: str, arguments: tuple[Any, ...], execute: Callable[[], Any]) -> Any:
+            result = execute()
+            if name == "draw":
+                self.history.note("draw", f"{moid} {result}")
+                for watcher in self.watchers:
+                    watcher.drawn(moid, arguments[2], result)
+            return result
+
+        return observe
 
 
 def _change(commit: Commit) -> str:
