@@ -22,14 +22,13 @@ class Injector:
         world: World,
         workloads: dict[str, Workload],
         kinds: tuple[type[Fault], ...] = FAULTS,
-        mean_seconds: float = 6.0,
     ) -> None:
         self.world = world
         self.counts: Counter[str] = Counter()
         self.by_situation: Counter[tuple[str, str]] = Counter()
         self._faults = [kind(world, workloads, self._noter(kind)) for kind in kinds]
         self._weights = [kind.weight for kind in kinds]
-        self._mean_seconds = mean_seconds
+        self._mean_seconds = world.shape.fault_seconds
         self._active: dict[int, tuple[Fault, Heal]] = {}
         self._number = 0
         self._running = False

@@ -5,7 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import get_context
+
+import msgspec
+from twisted.logger import globalLogBeginner
 
 from css.simulation.fault import Fault
 from css.simulation.faults import FAULTS
@@ -28,7 +34,10 @@ def main(arguments: Sequence[str]) -> int:
         shape = Shape(instances=options.instances, hosts=options.hosts, old_hosts=options.old_hosts)
     faults = faults_of(options.faults)
     first, _, last = (options.seeds or str(options.seed)).partition("-")
-    return live(range(int(first), int(last or first) + 1), options.minutes or 15.0, shape, faults)
+    minutes = options.minutes or 15.0
+    total = live(range(int(first), int(last or first) + 1), minutes, shape, faults, options.jobs)
+    _say(*total.lines(), *(told(total.violated, minutes, faults) if total.violated else ()))
+    return 1 if total.violated else 0
 
 
 def faults_of(codes: str) -> tuple[type[Fault], ...]:
@@ -45,28 +54,68 @@ def faults_of(codes: str) -> tuple[type[Fault], ...]:
     return tuple(known[code] for code in codes.split(","))
 
 
-def live(seeds: range, minutes: float, shape: Shape | None, faults: tuple[type[Fault], ...]) -> int:
-    """Run seeds one after the other; stop at the first violation, told with all that replays it."""
-    counts: Counter[str] = Counter()
-    by_situation: Counter[tuple[str, str]] = Counter()
-    simulated = cpu = 0.0
-    for seed in seeds:
-        result = run_seed(seed, minutes, shape, faults)
-        counts += result.faults
-        by_situation += result.by_situation
-        simulated += result.simulated_seconds
-        cpu += result.cpu_seconds
+class Total(msgspec.Struct):
+    """What many seeds came to."""
+
+    seeds: int = 0
+    simulated_seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    faults: Counter[str] = msgspec.field(default_factory=Counter)
+    by_situation: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    violated: Result | None = None
+    """The first that violates an invariant; none later was looked at."""
+
+    def add(self, result: Result) -> None:
+        """One more."""
+        self.seeds += 1
+        self.simulated_seconds += result.simulated_seconds
+        self.cpu_seconds += result.cpu_seconds
+        self.faults += result.faults
+        self.by_situation += result.by_situation
         if result.violation is not None:
-            _say(*told(result, minutes, faults))
-            return 1
-        if len(seeds) == 1:
-            _say(f"seed {seed}: history {result.digest[:16]}, {result.steps} steps, {dict(result.lines)}")
-    _say(*counted(counts, by_situation))
-    _say(
-        f"{len(seeds)} seeds, {simulated / 60:.0f} simulated minutes in {cpu:.1f} s of CPU "
-        f"({simulated / 60 / cpu:.1f} a second), {sum(counts.values())} faults, no violation"
-    )
-    return 0
+            self.violated = result
+
+    def lines(self) -> list[str]:
+        """What struck where, and how much was lived through."""
+        minutes = self.simulated_seconds / 60
+        return [
+            *counted(self.faults, self.by_situation),
+            f"{self.seeds} seeds, {minutes:.0f} simulated minutes in {self.cpu_seconds:.1f} s of CPU "
+            f"({minutes / self.cpu_seconds:.1f} a second), {sum(self.faults.values())} faults, "
+            + (f"seed {self.violated.seed} has a violation" if self.violated else "no violation"),
+        ]
+
+
+def live(
+    seeds: Iterable[int], minutes: float, shape: Shape | None, faults: tuple[type[Fault], ...], jobs: int = 1
+) -> Total:
+    """Run seeds, at the same time in so many processes; stop at the first violation."""
+    total = Total()
+    one = partial(run_seed, minutes=minutes, shape=shape, faults=faults)
+    with _mapping(jobs) as mapped:
+        for result in mapped(one, seeds):
+            total.add(result)
+            if total.violated is not None:
+                break
+    return total
+
+
+Mapped = Callable[[Callable[[int], Result], Iterable[int]], Iterable[Result]]
+
+
+@contextmanager
+def _mapping(jobs: int) -> Iterator[Mapped]:
+    """What calls a function for each of many seeds, here or in other processes; the results come in order."""
+    if jobs <= 1:
+        yield map
+        return
+    with get_context("spawn").Pool(jobs, _be_quiet) as pool:
+        yield pool.imap
+
+
+def _be_quiet() -> None:
+    """In a process that only runs seeds: nothing of the log is for its output."""
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
 
 
 def told(result: Result, minutes: float, faults: tuple[type[Fault], ...]) -> list[str]:
@@ -124,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--instances", type=int, default=0, help="0: drawn from the seed, with hosts")
     parser.add_argument("--hosts", type=int, default=4)
     parser.add_argument("--old-hosts", type=int, default=0, help="hosts that know no epochs")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--planted", nargs="*", default=None, help="hunt these planted bugs, or all")
     return parser
 

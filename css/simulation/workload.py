@@ -84,7 +84,7 @@ class Workload(Watcher):
     @ivar factor: how many times the usual rate (fault 23).
     """
 
-    def __init__(self, world: World, site: Site, mean_seconds: float = 1.2) -> None:
+    def __init__(self, world: World, site: Site) -> None:
         self.world = world
         self.site = site
         self.factor = 1.0
@@ -92,7 +92,7 @@ class Workload(Watcher):
         self._on_their_way: dict[str, str] = {}
         self._random: Random = world.random
         count = self._random.choice(NUMBERS)
-        self._mean_seconds = mean_seconds
+        self._mean_seconds = world.shape.request_seconds
         self._numbers = [f"0{world.shape.platforms.index(site.moid)}60{number:03d}" for number in range(count)]
         self._running = False
         for cm in site.cms:
@@ -199,7 +199,7 @@ class Workload(Watcher):
     def _number_in_use(self) -> str:
         if self._random.random() < 0.15:
             return self._random.choice(self._numbers)
-        keys = [key for key in self.site.redis.store.server.keyspace.all_keys() if key.startswith("confex/")]
+        keys = sorted(self.site.redis.store.server.keyspace.keys_with("confex/"))
         return self._random.choice(keys).partition("/")[2] if keys else self._random.choice(self._numbers)
 
     def _vandalise(self, place: Place, body: bytes) -> None:

@@ -53,11 +53,15 @@ class Shape(msgspec.Struct, frozen=True):
     """Of the user domain that has one."""
     restore_rate: float = 500.0
     """Restores a second, of a platform's instances together."""
+    request_seconds: float = 1.2
+    """Between two actions of a platform's users, on average."""
+    fault_seconds: float = 6.0
+    """Between two faults, on average."""
     timers: dict[str, float] = {}
 
 
 def drawn_shape(seed: int) -> Shape:
-    """The shape of a seed's world: small ones and larger ones, with and without old hosts."""
+    """The shape of a seed's world: small or large, with old hosts or not, busy or quiet, harmed often or seldom."""
     random = Random(seed)
     hosts = random.randint(1, 5)
     return Shape(
@@ -65,6 +69,8 @@ def drawn_shape(seed: int) -> Shape:
         hosts=hosts,
         old_hosts=random.choice((0, 0, hosts // 2)),
         restore_rate=random.choice((500.0, 4.0)),
+        request_seconds=random.choice((1.2, 2.4, 4.8)),
+        fault_seconds=random.choice((4.0, 8.0, 16.0)),
     )
 
 
@@ -164,7 +170,7 @@ class Site:
     def conferences(self) -> list[Conference]:
         """What its Redis holds, by number."""
         keys = self.redis.store.server.keyspace
-        numbers = [key.partition("/")[2] for key in keys.all_keys() if key.startswith("confex/")]
+        numbers = sorted(key.partition("/")[2] for key in keys.keys_with("confex/"))
         return [from_fields(e164, keys.hash(record_key(e164)), keys.hash(conf_key(e164))) for e164 in numbers]
 
     def situations(self) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -16,6 +16,26 @@ from css.ports.store import StoreError
 
 EXPECTED = (StoreError, BusError, SqlError)
 """A dependency is away: said once when it begins and once when it is over."""
+
+
+class _Loop(LoopingCall):
+    """A LoopingCall whose rounds never fail, and need no Deferred if they wait for nothing: most of them do not."""
+
+    def __call__(self) -> None:
+        self.call = None
+        waits = cast("Deferred[object] | None", self.f())
+        if waits is None:
+            self._go_on(None)
+        else:
+            _ = waits.addCallback(self._go_on)
+
+    def _go_on(self, _: object) -> None:
+        if self.running:
+            self._scheduleFrom(self.clock.seconds())
+            return
+        stopped, self._deferred = self._deferred, None
+        assert stopped is not None  # somebody has just stopped it
+        stopped.callback(self)
 
 
 class Ticker:
@@ -31,7 +51,7 @@ class Ticker:
         self.work = work
         """What a round does; its failures are its caller's."""
         self._seconds = seconds
-        self._loop = LoopingCall(self._round)
+        self._loop = _Loop(self._round)
         self._loop.clock = reactor
         self._failing = False
         self._running: Deferred[Any] | None = None
@@ -39,7 +59,7 @@ class Ticker:
     def start(self, at_once: bool = False) -> None:
         """Begin."""
         if not self._loop.running:
-            _ = self._loop.start(self._seconds, now=at_once).addErrback(self._died)
+            _ = self._loop.start(self._seconds, now=at_once)
 
     def stop(self) -> Deferred[Any]:
         """@return: fires when the round under way, if any, has ended."""
@@ -58,7 +78,7 @@ class Ticker:
         return ended
 
     def _round(self) -> Deferred[Any] | None:
-        """One round. Most find nothing to do and wait for nothing: those are spared the Deferred, which costs more."""
+        """One round. @return: what to wait for before the next; None: nothing."""
         work = self._guarded()
         try:
             awaited = work.send(None)
@@ -81,9 +101,6 @@ class Ticker:
                 self.log.info("{name} works again", name=self.name)
             self._failing = False
         self._running = None
-
-    def _died(self, reason: object) -> None:
-        self.log.error("{name} has stopped for good: {reason}", name=self.name, reason=str(reason))
 
 
 async def _rest(work: Coroutine[Deferred[Any], Any, None], awaited: Deferred[Any]) -> None:
