@@ -19,6 +19,7 @@ from typing import NoReturn
 
 import msgspec
 
+from tests.figures import FIGURES, simulated
 from tests.servers.install import MissingServers, ensure_installed
 from tests.servers.process import guard, new_folder
 from tests.servers.shared import Owner, Sharing
@@ -127,9 +128,11 @@ def main(arguments: list[str]) -> int:
         return 1
     whole = all(argument.startswith("-") for argument in arguments)
     with server_set(all_at_once=whole) as environment:
-        results, problems = judged(*run_trial(arguments, environment, new_folder("run")))
+        folder = new_folder("run")
+        results, problems = judged(*run_trial(arguments, {**environment, FIGURES: str(folder)}, folder))
     if results.seconds:
         print("\nSlowest tests:", *slowest(results, SLOWEST), sep="\n")
+    print(*simulated(folder), sep="\n")
     print(*problems, summary(results), sep="\n", flush=True)
     return 1 if results.failed or problems else 0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -60,20 +59,30 @@ class Total(msgspec.Struct):
     seeds: int = 0
     simulated_seconds: float = 0.0
     cpu_seconds: float = 0.0
-    faults: Counter[str] = msgspec.field(default_factory=Counter)
-    by_situation: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    faults: dict[str, int] = {}
+    """How often each has struck."""
+    by_situation: dict[str, dict[str, int]] = {}
+    """By fault, then by situation of a conference that there was."""
     violated: Result | None = None
     """The first that violates an invariant; none later was looked at."""
 
     def add(self, result: Result) -> None:
         """One more."""
-        self.seeds += 1
-        self.simulated_seconds += result.simulated_seconds
-        self.cpu_seconds += result.cpu_seconds
-        self.faults += result.faults
-        self.by_situation += result.by_situation
+        one = Total(1, result.simulated_seconds, result.cpu_seconds, dict(result.faults))
+        for (fault, place), number in result.by_situation.items():
+            one.by_situation.setdefault(fault, {})[place] = number
+        self.merge(one)
         if result.violation is not None:
             self.violated = result
+
+    def merge(self, other: Total) -> None:
+        """Those of another one as well."""
+        self.seeds += other.seeds
+        self.simulated_seconds += other.simulated_seconds
+        self.cpu_seconds += other.cpu_seconds
+        self.faults = _sum(self.faults, other.faults)
+        for fault, places in other.by_situation.items():
+            self.by_situation[fault] = _sum(self.by_situation.get(fault, {}), places)
 
     def lines(self) -> list[str]:
         """What struck where, and how much was lived through."""
@@ -130,12 +139,16 @@ def told(result: Result, minutes: float, faults: tuple[type[Fault], ...]) -> lis
     ]
 
 
-def counted(counts: Counter[str], by_situation: Counter[tuple[str, str]]) -> list[str]:
+def _sum(one: dict[str, int], other: dict[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in sorted({*one, *other})}
+
+
+def counted(faults: dict[str, int], by_situation: dict[str, dict[str, int]]) -> list[str]:
     """A line for each fault: how often it struck, and in which situations of a conference."""
     lines = []
-    for name in sorted(counts):
-        places = {place: number for (fault, place), number in sorted(by_situation.items()) if fault == name}
-        lines.append(f"{counts[name]:7} {name}: {', '.join(f'{place} {n}' for place, n in places.items())}")
+    for name in sorted(faults):
+        places = sorted(by_situation.get(name, {}).items())
+        lines.append(f"{faults[name]:7} {name}: {', '.join(f'{place} {n}' for place, n in places)}")
     return lines
 
 

@@ -11,19 +11,10 @@ from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from css.simulation.faults import FAULTS
 from css.simulation.planted import PLANTED
-from css.simulation.program import caught_by, counted, faults_of, main, told
+from css.simulation.program import caught_by, faults_of, main
 from css.simulation.runner import Run, run_seed
 from css.simulation.world import Shape
-
-SEEDS = range(1, 61)
-MINUTES = 3.0
-"""What runs at each commit; more by `make simulate`."""
-
-PINNED = ((6, 3.0), (8, 3.0), (31, 3.0), (38, 3.0), (132, 3.0))
-"""(seed, minutes) that once showed a defect: a request answered twice, a release that ended two conferences, a create
-in a domain just stopped, timers put off by a clock set back."""
 
 QUICK_PLANTS = (
     "creates-not-deduped",
@@ -89,30 +80,6 @@ class SeedTests(SynchronousTestCase):
         self.assertIsNone(result.violation, result.violation)
         for moid in shape.platforms:
             self.assertGreater(len(run.world.sites[moid].bmc.bills()), 0)
-
-
-class CommitTierTests(SynchronousTestCase):
-    """Many seeds, all faults."""
-
-    def test_seeds(self) -> None:
-        """No invariant is violated in any of them, and every fault strikes somewhere."""
-        counts: Counter[str] = Counter()
-        by_situation: Counter[tuple[str, str]] = Counter()
-        for seed in SEEDS:
-            result = run_seed(seed, MINUTES)
-            self.assertIsNone(result.violation, "\n".join(told(result, MINUTES, FAULTS)) if result.violation else "")
-            counts += result.faults
-            by_situation += result.by_situation
-        sys.stdout.write("\n".join(["", *counted(counts, by_situation), ""]))
-        self.assertEqual(sorted(counts), sorted(fault.name for fault in FAULTS))
-        situations = {place for _, place in by_situation}
-        self.assertLessEqual({"absent", "asking_rms", "asking_mcu", "ongoing"}, situations)
-
-    def test_pinned(self) -> None:
-        """Seeds that have shown a defect show none any more."""
-        for seed, minutes in PINNED:
-            result = run_seed(seed, minutes)
-            self.assertIsNone(result.violation, "\n".join(told(result, minutes, FAULTS)) if result.violation else "")
 
 
 class PlantedTests(SynchronousTestCase):
