@@ -163,6 +163,27 @@ class AsProcess(SynchronousTestCase):
         self.assert_clean(again)
         self.assert_nothing_left()
 
+    def test_an_mcu_dies_and_a_room_fails(self) -> None:
+        """All that is lost is restored, step by step on the screen; nothing is lost, also where the end comes soon."""
+        run = self.run_demo()
+        run.wait_for("in service")
+        ip = run.wait_for(r"runs on MCU 10\.1").split("MCU ")[1].split(",")[0]
+        run.type(f"kill-mcu {ip}\n")
+        run.wait_for(f"MCU {ip} process 1 dies with [1-9]")
+        run.wait_for(f"recovery begins: MCU {ip} process 1 disconnected")
+        run.wait_for(r"restored on 10\.1\.0\.\d process 1")
+        run.wait_for(f"recovery of mcu {ip}:1 is over after")
+        run.type("room-down room-b1\nroom-down nowhere\nkill-mcu 10.1.0.1 77\n")
+        run.wait_for("the PMS says that room-b1 is abnormal")
+        run.wait_for("give one of the rooms: room-a1, room-a2, room-b1, room-b2")
+        run.wait_for("kill-mcu: processes of 10.1.0.1 that can be killed: ")
+        run.type("room-up room-b1\nkill-mcu 10.2.0.3\nquit\n")
+        self.assertEqual(run.wait(), 0)
+        summary = run.summary()
+        self.assertEqual((summary["lost"], summary["answered"]), (0, summary["created"]))
+        self.assertEqual(run.errors, [])
+        self.assert_nothing_left()
+
     def test_interrupted(self) -> None:
         """Without input it goes on, at rest; a second one keeps off its folder; Ctrl-C ends it in order."""
         run = self.run_demo(stdin=subprocess.DEVNULL)

@@ -14,14 +14,17 @@ from css.demo.commands import Command, Commands
 from css.demo.errors import DemoError
 from css.demo.layout import PLATFORMS, TIMERS
 from css.demo.ledger import Ledger, Line, Summary
-from css.demo.records import stored, verified
+from css.demo.records import stored, verified, waiting
+from css.demo.recoveries import Recoveries
 from css.demo.screen import Screen, Tone
 from css.demo.story import Story
 from css.demo.traffic import Traffic
+from css.demo.trouble import Trouble
 from css.demo.world import World
 from css.domain.conference import Conference
 from css.handlers.tracker import Tracker
 from css.ports.store import StoreError
+from css.timers.ticker import Ticker
 
 ANSWER_PATIENCE_SECONDS = TIMERS["creating_timeout_seconds"] + 2
 """How long the end waits for creates that are still unanswered: by then CSS owes the answer."""
@@ -59,6 +62,9 @@ class Demo:
         cms = {moid: peers.cm for moid, peers in world.peers.items()}
         self._traffic = Traffic(reactor, random, cms, self._ledger, screen)
         self._tracker = Tracker()
+        self._trouble = Trouble(reactor, world.peers, screen, self._tracker)
+        self._recoveries = Recoveries(world.ledgers, screen)
+        self._telling = Ticker(reactor, "recoveries", WATCH_SECONDS, self._recoveries.tick)
         self._watching = LoopingCall(self._watch)
         self._watching.clock = reactor
         self._finished: Deferred[None] = Deferred()
@@ -69,6 +75,9 @@ class Demo:
                 "create": Command("[NAME]", "ask for a conference", self._create),
                 "release": Command("NUMBER", "end a conference", self._release),
                 "list": Command("", "show the conferences as the stores have them", self._list),
+                "kill-mcu": Command("IP [PID]", "an MCU dies; it comes back, empty", self._trouble.kill_mcu),
+                "room-down": Command("ROOM", "a room becomes abnormal", self._trouble.room_down),
+                "room-up": Command("ROOM", "it is normal again", self._trouble.room_up),
                 "quit": Command("", "end in order; what runs goes on at the next start", self._quit),
             },
             screen.say,
@@ -114,13 +123,15 @@ class Demo:
         self._starting, self._served = None, True
         for c in earlier:
             self._ledger.found(Line(c.e164, c.source, c.confname))
+        await self._recoveries.begin()
+        self._telling.start()
         self._greet(earlier)
         self._traffic.start()
 
     def _greet(self, earlier: list[Conference]) -> None:
         for platform in PLATFORMS:
-            hosts = f"{len(platform.hosts)} MCU hosts"
-            self._screen.say(f"{platform.moid} is in service: {', '.join(platform.instances)}; {hosts}")
+            hosts = ", ".join(f"{ip} ({room})" for ip, room in zip(platform.hosts, platform.rooms, strict=True))
+            self._screen.say(f"{platform.moid} is in service: {', '.join(platform.instances)}; MCUs {hosts}")
         if earlier:
             self._screen.say(f"Still running since an earlier start: {len(earlier)}")
         for c in earlier:
@@ -162,8 +173,13 @@ class Demo:
             self._watching.stop()
         try:
             await self._answers_arrive()
+            await self._recoveries_end()
+            self._trouble.stop()
             await self._world.stop_services()
             await self._tracker.drained()
+            await self._telling.stop()
+            if self._served and self._valkey_runs():
+                await self._recoveries.tick()
             summary = await self._account() if self._served else None
             await self._world.stop_rest()
         except Exception:
@@ -180,6 +196,15 @@ class Demo:
         while self._ledger.unanswered and self._reactor.seconds() < give_up_at and self._valkey_runs():
             await deferLater(self._reactor, _POLL_SECONDS)
 
+    async def _recoveries_end(self) -> None:
+        """Wait for the restores that CSS still owes. What finds no MCU goes on waiting; the next start has it."""
+        give_up_at = self._reactor.seconds() + ANSWER_PATIENCE_SECONDS
+        while self._served and self._reactor.seconds() < give_up_at and self._valkey_runs():
+            conferences = await stored(self._world.stores)
+            if len(verified(conferences.values(), self._world.hosts)) == len(conferences):
+                return
+            await deferLater(self._reactor, WATCH_SECONDS)
+
     async def _account(self) -> Summary | None:
         """Compare what the CMs believe with the records and the MCUs."""
         try:
@@ -188,4 +213,5 @@ class Demo:
             self._screen.warn(f"no account is possible, the stores can't be read: {error}")
             self.status = 1
             return None
-        return self._ledger.summary(verified(conferences.values(), self._world.hosts))
+        running = verified(conferences.values(), self._world.hosts)
+        return self._ledger.summary(running, waiting(conferences.values()))

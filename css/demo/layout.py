@@ -12,6 +12,8 @@ class Layout(msgspec.Struct, frozen=True):
     database: int
     """Its database in Valkey."""
     hosts: tuple[str, ...]
+    rooms: tuple[str, ...]
+    """Of each host."""
     instances: tuple[str, ...]
     domains: tuple[tuple[str, str], ...]
 
@@ -21,6 +23,7 @@ PLATFORMS = (
         "platform-a",
         0,
         ("10.1.0.1", "10.1.0.2", "10.1.0.3"),
+        ("room-a1", "room-a1", "room-a2"),
         ("css-a-1", "css-a-2"),
         (("a-sales", "销售部"), ("a-research", "研发部")),
     ),
@@ -28,6 +31,7 @@ PLATFORMS = (
         "platform-b",
         1,
         ("10.2.0.1", "10.2.0.2", "10.2.0.3"),
+        ("room-b1", "room-b1", "room-b2"),
         ("css-b-1",),
         (("b-finance", "财务部"), ("b-support", "客服部")),
     ),

@@ -73,18 +73,20 @@ class Ledger:
             self.released += 1
         return True
 
-    def summary(self, verified: Collection[str]) -> Summary:
+    def summary(self, verified: Collection[str], waiting: Collection[str] = ()) -> Summary:
         """The account at the end.
 
         @param verified: numbers that have a record, and run on the MCU that it names.
+        @param waiting: numbers that have a record, and wait to be restored.
         """
-        missing = sorted(e164 for e164 in self.running if e164 not in verified)
+        missing = sorted(e164 for e164 in self.running if e164 not in verified and e164 not in waiting)
         return Summary(
             created=self.created,
             answered=self.answered,
             refused=self.refused,
             released=self.released,
             running=len(verified),
+            waiting=len(waiting),
             unanswered=tuple(sorted(self.unanswered)),
             missing=tuple(missing),
             lost=len(self.unanswered) + len(missing) + self.lost_by_notice,
@@ -99,6 +101,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     released: int
     running: int
+    waiting: int
     unanswered: tuple[str, ...]
     missing: tuple[str, ...]
     lost: int
@@ -109,6 +112,8 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
             f"Summary: created {self.created}, answered {self.answered}, refused {self.refused}, "
             f"released {self.released}, running {self.running}, lost {self.lost}"
         )
+        if self.waiting:
+            counts += f", waiting to be restored {self.waiting}"
         details = [("never answered", self.unanswered), ("without record or MCU", self.missing)]
         named = [f"{what}: {' '.join(numbers)}" for what, numbers in details if numbers]
         return "\n".join([counts, *named])

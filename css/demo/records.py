@@ -37,10 +37,10 @@ def take_up(conferences: Iterable[Conference], hosts: Mapping[str, CmuHost]) -> 
     taken = []
     for c in conferences:
         host = hosts.get(c.ip)
-        if c.state is not State.ONGOING or host is None or c.pid not in host.processes:
+        if c.state is not State.ONGOING or host is None:
             continue
-        running = Running(c.e164, c.confname, c.password, c.epoch, c.createtime, c.endtime)
-        host.processes[c.pid].conferences[c.e164] = running
+        process = host.processes.get(c.pid) or host.add_process(c.pid)
+        process.conferences[c.e164] = Running(c.e164, c.confname, c.password, c.epoch, c.createtime, c.endtime)
         taken.append(c)
     return taken
 
@@ -54,3 +54,8 @@ def _runs(c: Conference, host: CmuHost | None) -> bool:
     process = host.processes.get(c.pid) if host is not None else None
     running = process.conferences.get(c.e164) if process is not None else None
     return running is not None and running.epoch == c.epoch
+
+
+def waiting(conferences: Iterable[Conference]) -> list[str]:
+    """Numbers that wait to be restored, or are being restored: CSS still has them."""
+    return [c.e164 for c in conferences if c.has_run and c.state is not State.ONGOING]

@@ -9,6 +9,7 @@ from css.demo.ledger import Ledger
 from css.demo.screen import Screen, Tone
 from css.messages.codec import wire_type
 from css.messages.create import CreateAck, CreateNack, McuCreateRequest, ReleaseNack, ReleaseNotice
+from css.messages.mcu import McuRestoreRequest
 from css.peers.inbox import Inbox, Received
 from css.peers.platform import PlatformPeers
 
@@ -42,6 +43,8 @@ class Story:
     def _host_heard(self, moid: str, ip: str, received: Received) -> None:
         if received.type == wire_type(McuCreateRequest):
             self._screen.event(moid, received.e164, f"is given to MCU {ip}", Tone.QUIET)
+        elif received.type == wire_type(McuRestoreRequest):
+            self._screen.event(moid, received.e164, f"is to be restored by MCU {ip}", Tone.QUIET)
 
     def _cm_heard(self, moid: str, received: Received) -> None:
         if received.type in self._told:

@@ -14,6 +14,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.task import deferLater
 
 from css.adapters.memory.bus import MemoryBroker
+from css.adapters.redis.ledger import RedisLedger
 from css.adapters.redis.settings import RedisSettings
 from css.adapters.redis.store import RedisStore, connect
 from css.adapters.sql.database import SqlDatabase
@@ -29,6 +30,7 @@ from css.handlers.startup import Phase
 from css.peers.cmu import CmuHost
 from css.peers.platform import PlatformPeers
 from css.ports.bus import IBus
+from css.ports.ledger import ILedger
 from css.ports.sql import SqlError, SqlRefused
 from css.probe import no_probe
 from css.service import CssService
@@ -56,6 +58,7 @@ class World:
         self._session = session
         self.brokers = {each.moid: MemoryBroker(reactor, random) for each in PLATFORMS}
         self.stores: dict[str, RedisStore] = {each.moid: self._store(each) for each in PLATFORMS}
+        self.ledgers: dict[str, ILedger] = {moid: RedisLedger(store.link) for moid, store in self.stores.items()}
         self._buses: dict[str, IBus] = {moid: broker.bus(f"peers of {moid}") for moid, broker in self.brokers.items()}
         self.peers = {each.moid: self._peers(each, licence_key) for each in PLATFORMS}
         self.services = [self._service(each, name) for each in PLATFORMS for name in each.instances]
@@ -132,6 +135,7 @@ class World:
             self._random,
             platform.moid,
             hosts=platform.hosts,
+            rooms=dict(zip(platform.hosts, platform.rooms, strict=True)),
             licence_key=licence_key,
             configs=self._configs(platform),
             main=others,

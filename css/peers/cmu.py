@@ -87,6 +87,11 @@ class CmuHost(Peer):
             self.processes[pid] = self._new_process(pid, restarted=True)
         self.start()
 
+    def add_process(self, pid: str) -> CmuProcess:
+        """One more process, to be started with the host."""
+        process = self.processes[pid] = self._new_process(pid)
+        return process
+
     def crash_process(self, pid: str) -> Deferred[None]:
         """One process dies. @return: fires when it is dead."""
         return self.processes.pop(pid).crash()

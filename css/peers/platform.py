@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -22,9 +22,10 @@ from css.ports.bus import IBus
 
 
 class PlatformPeers:
-    """One of each, and MCU hosts; all on the platform's broker. RMS grants every domain all hosts of the first room.
+    """One of each, and MCU hosts; all on the platform's broker. RMS grants every domain all hosts.
 
-    @param hosts: addresses of MCU hosts; each is in `<moid>-room`.
+    @param hosts: addresses of MCU hosts.
+    @param rooms: of each host, by address; without it all are in `<moid>-room`. RMS tells the first.
     @param configs: what the PMS tells of each platform's servers; see `PmsPeer.configs`.
     @param main: platforms that this one backs up. @param backup: platforms that back it up.
     """
@@ -37,13 +38,14 @@ class PlatformPeers:
         moid: str,
         *,
         hosts: Sequence[str],
+        rooms: Mapping[str, str] | None = None,
         licence_key: bytes,
         configs: dict[str, dict[str, Any]],
         main: Sequence[str] = (),
         backup: Sequence[str] = (),
     ) -> None:
         self.moid = moid
-        self.roommoid = f"{moid}-room"
+        self.roommoid = next(iter((rooms or {}).values()), f"{moid}-room")
         self.cm = CmPeer(bus, reactor, random, f"cm-{moid}")
         self.rms = RmsPeer(bus, reactor, random, f"rms-{moid}")
         self.pms = PmsPeer(bus, reactor, random, moid, main, backup, configs)
@@ -51,7 +53,8 @@ class PlatformPeers:
         self.upu = UpuPeer(bus, reactor, random, f"upu-{moid}")
         self.ms = MsPeer(bus, reactor, random, f"ms-{moid}")
         self.nms = NmsPeer(bus, reactor, random, f"nms-{moid}")
-        self.hosts = {ip: CmuHost(bus, reactor, random, ip, self.roommoid) for ip in hosts}
+        room_of = rooms or {}
+        self.hosts = {ip: CmuHost(bus, reactor, random, ip, room_of.get(ip, self.roommoid)) for ip in hosts}
         self.rms.answer("", Resources(self.roommoid, hosts))
 
     def all(self) -> list[Peer]:
