@@ -196,7 +196,7 @@ class TimersSection(_Section, frozen=True):
 
 
 class RestoreSection(_Section, frozen=True):
-    """Paced restoration, per platform, all instances together."""
+    """Paced restoration: of the platform that restores, whosever conferences, all instances together."""
 
     rate_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 500.0
     """0: unlimited."""

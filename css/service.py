@@ -155,7 +155,7 @@ class CssService(Service):
         if change.own_became_abnormal:
             self.work.duty.suspended()
         for moid in change.entered:
-            self.log.warn("platform {moid} is abnormal: it is served here now", moid=moid)
+            self.log.warn("platform {moid} is abnormal: creates and restores of it are taken here", moid=moid)
         for moid in change.left:
             self.log.warn("platform {moid} is normal again: it is no longer served here", moid=moid)
         if change.own_became_normal:

@@ -21,7 +21,7 @@ BUCKET = "restore"
 class RestoreTimer:
     """One round begins the restores that are due, as far as the rate allows.
 
-    @param rate_per_second: of all instances together; 0: unlimited.
+    @param rate_per_second: of all platforms that are served here and all instances, together; 0: unlimited.
     """
 
     log = Logger()

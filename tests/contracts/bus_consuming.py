@@ -239,6 +239,7 @@ class ConsumingContract(BusCase):
         consumer = bus.consume("Q", Recorder())
         await gatherResults([consumer.cancel(), consumer.cancel()])
         await consumer.cancel()
+        self.assertEqual((consumer.in_flight, bus.connected), (0, True))
 
     async def test_cancelled_for_good(self) -> None:
         bus = await self.connected_bus()

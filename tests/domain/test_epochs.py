@@ -26,9 +26,9 @@ class Epochs(SynchronousTestCase):
     def test_each_exceeds_all_before(self, slot: int, calls: list[tuple[int, int]]) -> None:
         """Whatever the clock does and whatever the records hold; the slot is in each."""
         source, last = EpochSource(slot), 0
-        for now_ms, above in calls:
-            epoch = source.next(now_ms, above)
-            self.assertTrue(epoch > last and epoch > above and epoch >= now_ms * 1024)
+        for time_ms, above in calls:
+            epoch = source.next(time_ms, above)
+            self.assertTrue(epoch > last and epoch > above and epoch >= time_ms * 1024)
             self.assertEqual(epoch % INSTANCE_SLOTS, slot)
             last = epoch
 
@@ -38,7 +38,7 @@ class Epochs(SynchronousTestCase):
         """Not even from the same record in the same millisecond."""
         if one != other:
             first, second = EpochSource(one), EpochSource(other)
-            issued = [source.next(now_ms, above) for now_ms in times for source in (first, second)]
+            issued = [source.next(time_ms, above) for time_ms in times for source in (first, second)]
             self.assertEqual(len(set(issued)), len(issued))
 
     def test_next_slot_up(self) -> None:

@@ -54,6 +54,20 @@ class Pace(RestoreCase):
         self.css.run(self.css.restore_timer(0).tick())
         self.assertEqual(len(set(self.begun())), 520)
 
+    def test_all_that_is_served_shares(self) -> None:
+        """One rate for the restores of this platform, those for another platform included."""
+        for n in range(3):
+            request = self.give(self.ask(e164=f"7{n}", moid="uB"), "10.0.0.1")
+            ack = {"type": "MCU_MAU_CREATECONF_ACK", "pid": "11"} | {k: request[k] for k in ("confE164", "ip", "epoch")}
+            self.css.take(ack, "MAU.MCU.Q", correlation_id=f"pB/7{n}/{request['epoch']}")
+        self.waiting(*(str(n) for n in range(3)))
+        timer, counts = self.css.restore_timer(4.0), []
+        for _ in range(6):
+            self.css.run(timer.tick())
+            counts.append(len(self.begun()))
+            self.site.clock.advance(0.25)
+        self.assertEqual((counts, len(set(self.begun()))), ([2, 3, 4, 5, 6, 6], 6))
+
     def test_two_instances_share(self) -> None:
         """The rate, and the conferences."""
         self.waiting(*(str(n) for n in range(20)))

@@ -76,6 +76,7 @@ class Reading(LinkCase):
         self.broker.chunk = 1
         self.bus.declare(Topology(("EX",), (Queue("Q"),)))
         connected(self.clock, self.broker, self.bus)
+        self.assertTrue(self.bus.connected)
 
     def test_too_large(self) -> None:
         size = MAX_BODY_BYTES + 1
