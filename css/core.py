@@ -18,6 +18,7 @@ from css.handlers.clocks import StoreClocks
 from css.handlers.domains import DomainCache
 from css.handlers.duty import Doubts, Duty
 from css.handlers.effects import Composer
+from css.handlers.forwarding import Forwarding
 from css.handlers.letters import LEDGER_LANE, LOAD_LANE, SQL_LANE, TAKE_LANE
 from css.handlers.liveness import Liveness
 from css.handlers.lookup import Lookup
@@ -98,6 +99,9 @@ class Core:
         self.steps = Steps(_rules(settings), self.clocks, composer, self.outbox, tally, world.probe)
         self.steps.may_write = lambda: self.duty.on
         self.lookup = Lookup(own, world.platforms, world.stores, tally)
+        self.forwarding = Forwarding(
+            world.reactor, own, world.peers, tally, timers.request_timeout_seconds, world.probe
+        )
         self.answers = Answers(world.stores, self.clocks, self.outbox, self.post, tally, world.probe)
 
     def _make_carriers(self) -> None:

@@ -10,6 +10,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from css.config import Settings
+from css.controlling import Controlling
 from css.core import Core, World, milliseconds
 from css.handlers import addresses as to
 from css.handlers.create import Creating
@@ -78,7 +79,7 @@ class Work:
             core.tracker,
             tally,
         )
-        core.post.on_silence = self._mcus.silent_at_once
+        core.post.on_silence.append(self._mcus.silent_at_once)
         self._restoring = Restoring(
             core.own, world.stores, world.ledger, core.clocks, core.epochs, core.steps, self._mcus.overdue, tally
         )
@@ -86,12 +87,14 @@ class Work:
         self._rebuilding = self._make_rebuilding()
         self._licensing = Licensing(core)
         self.licences = self._licensing.licences
+        self.controlling = Controlling(core)
         routes = merge(
             self._make_creating().routes,
-            Releasing(core.own, world.platforms, world.stores, core.lookup, core.steps, core.answers).routes,
+            self._make_releasing().routes,
             Delaying(core.own, world.platforms, world.stores, core.lookup, core.steps, core.answers).routes,
             self._mcus.routes,
             self._make_syncing().routes,
+            self.controlling.routes,
             self._licensing.routes,
             more_routes,
         )
@@ -140,6 +143,12 @@ class Work:
             self.tally,
         )
 
+    def _make_releasing(self) -> Releasing:
+        core, world = self._core, self._world
+        return Releasing(
+            core.own, world.platforms, world.stores, core.lookup, core.steps, core.answers, core.forwarding
+        )
+
     def _make_syncing(self) -> Syncing:
         core, world = self._core, self._world
         strangers = Strangers(
@@ -182,6 +191,7 @@ class Work:
         rooms = RoomWatch(world.state, self._restoring)
         rounds: list[tuple[str, float, Callable[[], Awaitable[object]]]] = [
             ("deadlines", DUE_SECONDS, due.tick),
+            ("silence on control", DUE_SECONDS, self.controlling.passed.tick),
             ("restores", RESTORE_SECONDS, restore.tick),
             ("lost MCUs", LIVENESS_SECONDS, mcus.tick),
             ("abnormal rooms", ROOM_SECONDS, rooms.tick),
@@ -225,7 +235,7 @@ class Work:
     def refuse(self) -> None:
         """Take only what CMs ask: while the own platform is abnormal they are all refused."""
         self.duty.suspended()
-        self._consume([to.CM_QUEUE])
+        self._consume([to.CM_QUEUE, to.CONTROL_QUEUE])
 
     async def begin(self) -> None:
         """Claim a slot, measure the stores' clocks, tick, and only then consume; a store that is away is waited for."""

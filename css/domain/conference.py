@@ -49,6 +49,8 @@ class Requester(msgspec.Struct, frozen=True, array_like=True, gc=False):
     correlation_id: str = ""
     request_key: str = ""
     """Key under which the answer is kept for repetitions of the request; empty: it can't be recognised."""
+    origin: str = ""
+    """Moid of the platform on whose broker it is answered; empty: here. Another platform's CSS has forwarded it."""
 
 
 class Attempt(msgspec.Struct, frozen=True, array_like=True, gc=False):

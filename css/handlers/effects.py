@@ -150,7 +150,9 @@ class _Sheet:
     def answer(self, requester: Requester, message: Message) -> None:
         """Write the answer to a request down, and remember it."""
         kind, address = answer_address(requester)
-        outgoing = self.send(kind, address, encode(message), correlation_id=requester.correlation_id)
+        outgoing = self.send(
+            kind, address, encode(message), peer=requester.origin, correlation_id=requester.correlation_id
+        )
         if requester.request_key:
             self.composed.answers.append(remembered(requester, outgoing))
 

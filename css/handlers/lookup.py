@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 from twisted.logger import Logger
 
+from css.domain.conference import Conference, from_fields
 from css.domain.platforms import Platforms
 from css.handlers.tally import Tally
 from css.handlers.tracker import all_of
@@ -27,6 +28,10 @@ class Found(msgspec.Struct):
     """The highest epoch among the tombstones: every placement of the number up to it is over, in whatever store."""
     request: bytes | None = None
     """The remembered request that was asked for: None: unknown, empty: pending, else its answer."""
+
+    def conference(self, e164: str) -> Conference | None:
+        """The record that was found, decoded."""
+        return None if self.loaded is None else from_fields(e164, self.loaded.record, self.loaded.conf)
 
     @property
     def all_answered(self) -> bool:
@@ -53,8 +58,11 @@ class Lookup:
         self._stores = stores
         self._tally = tally
 
-    async def find(self, e164: str, request_key: str = "") -> Found:
-        """Never fails: a store that does not answer, or is not there, only makes `all_answered` false."""
+    async def find(self, e164: str, request_key: str = "", first: bool = False) -> Found:
+        """Never fails: a store that does not answer, or is not there, only makes `all_answered` false.
+
+        @param first: a record that is found is enough: the other stores are not asked, so none can hold this up.
+        """
         found = Found(silent=without_store(self._platforms(), self._stores))
         for store in self._in_order():
             try:
@@ -68,6 +76,8 @@ class Lookup:
             found.ended_epoch = later(found.ended_epoch, loaded.tombstone)
             if loaded.record:
                 self._take(found, e164, store, loaded)
+                if first:
+                    break
         return found
 
     async def request(

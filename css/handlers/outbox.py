@@ -28,7 +28,7 @@ PEER_PATIENCE_MS = 600_000
 """How long a notification waits for another platform's broker."""
 
 OnSilence = Callable[[str], None]
-"""Called with the placement token of a request whose host has no queue."""
+"""Called with the token of a request whose MCU has no queue."""
 
 
 class _Fate(enum.Enum):
@@ -66,7 +66,8 @@ class Post:
         self._peers = peers
         self._tally = tally
         self._unroutable_ms = unroutable_ms
-        self.on_silence: OnSilence = lambda token: None
+        self.on_silence: list[OnSilence] = []
+        """All are called; each knows its own tokens."""
 
     def reaches(self, peer: str) -> bool:
         """Whether there is a link to another platform's broker."""
@@ -119,7 +120,8 @@ class Post:
                 self.log.info("no queue {queue}: dropped", queue=letter.outgoing.routing_key)
                 return _Fate.DONE
             case Kind.MCU_REQUEST:
-                self.on_silence(letter.token)
+                for listener in self.on_silence:
+                    listener(letter.token)
                 return _Fate.DONE
             case Kind.RESOURCE_REQUEST:
                 return _Fate.SOON  # until its record's deadline, RMS may declare its queue
@@ -240,6 +242,19 @@ class Outbox:
         """The commit that was to take these along was not made."""
         if done:
             self._done.setdefault((store.platform, e164), []).extend(done)
+
+    async def send(
+        self, store: IConferenceStore, number: str, parcels: Mapping[str, Parcel], mark: str, now_ms: int
+    ) -> None:
+        """Commit effects that belong to no record, and carry them out. Fails with `StoreError`."""
+        cleared = self.cleared(store, number)
+        commit = Commit(e164=number, touch_record=False, outbox=self.entries(parcels, mark, now_ms), cleared=cleared)
+        try:
+            result = await store.commit(commit)
+        except StoreError:
+            self.not_cleared(store, number, cleared)
+            raise
+        await self.carry_out(store, number, parcels, mark, result.waiting)
 
     async def carry_out(
         self,

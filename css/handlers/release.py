@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping
 
 from twisted.logger import Logger
 
-from css.domain.conference import Conference, Requester
+from css.domain.conference import Conference, Requester, State
 from css.domain.errors import ErrCode
 from css.domain.events import Event, ReleaseAsked
 from css.domain.platforms import Platforms
 from css.handlers.dispatch import Routes
+from css.handlers.forwarding import Forwarding, has_hopped
 from css.handlers.lookup import Lookup
 from css.handlers.requests import Answers, pending, requester_of
 from css.handlers.steps import Steps
 from css.messages.create import ReleaseNack, ReleaseRequest
 from css.ports.bus import Delivery
-from css.ports.store import IConferenceStore
+from css.ports.store import IConferenceStore, StoreError
 
 
 class Releasing:
@@ -32,6 +33,7 @@ class Releasing:
         lookup: Lookup,
         steps: Steps,
         answers: Answers,
+        forwarding: Forwarding,
     ) -> None:
         self._own = own
         self._platforms = platforms
@@ -39,6 +41,7 @@ class Releasing:
         self._lookup = lookup
         self._steps = steps
         self._answers = answers
+        self._forwarding = forwarding
 
     @property
     def routes(self) -> Routes:
@@ -55,22 +58,39 @@ class Releasing:
         found = await self._lookup.find(e164, requester.request_key)
         if certain and found.request is not None:
             # A repetition, perhaps late: it must not end a conference that has since got the same number.
-            await self._answers.repeat(self._stores[self._own], found.request)
+            await self._answers.repeat(self._stores[self._own], found.request, requester.origin)
             return
-        if found.store is None:
+        c = found.conference(e164)
+        if c is None or found.store is None:
             missing = ErrCode.CONF_NOT_FOUND if found.all_answered else ErrCode.UNREACHABLE_PLATFORM
             await self._refuse(request, requester, certain, missing)
+            return
+        if self._is_elsewhere(c):
+            if has_hopped(delivery):
+                await self._refuse(request, requester, certain, ErrCode.CONF_NOT_RUNNING)
+            elif not await self._forwarding.forward(delivery, c.platformmoid):
+                await self._refuse(request, requester, certain, ErrCode.UNREACHABLE_PLATFORM)
             return
         if await self._release(found.store, e164, requester, certain):
             return
         known = (await found.store.load(e164, requester.request_key)).request if certain else None
         if known is not None:
-            await self._answers.repeat(found.store, known)
+            await self._answers.repeat(found.store, known, requester.origin)
         else:
             await self._refuse(request, requester, certain, ErrCode.CONF_NOT_FOUND)
 
+    def _is_elsewhere(self, c: Conference) -> bool:
+        """Whether another platform runs the conference, or is about to.
+
+        One that waits to be restored runs nowhere: whoever is asked ends it. Should an MCU have it after all, its list
+        tells, and it is released there.
+        """
+        return c.platformmoid != self._own and c.state is not State.PENDING_RESTORE
+
     async def _release(self, store: IConferenceStore, e164: str, requester: Requester, certain: bool) -> bool:
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            if c is not None and self._is_elsewhere(c):
+                raise StoreError(f"release of {e164}: it has just gone to {c.platformmoid}")
             return None if c is None else ReleaseAsked(now_ms=now_ms, requester=requester)
 
         # The commit asks once more whether the request is new: another instance may be busy with a repetition of it,

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from css.domain.conference import Requester
 from css.handlers.clocks import StoreClocks
 from css.handlers.effects import ANSWER_KEPT_SECONDS, Parcel, answer_address, remembered
-from css.handlers.letters import Kind, Letter, lane_at_home, message_id, unpack_answer
+from css.handlers.forwarding import origin_of
+from css.handlers.letters import Kind, Letter, lane_at_home, message_id, peer_lane, unpack_answer
 from css.handlers.outbox import Outbox, Post
 from css.handlers.probes import Probe, no_probe
 from css.handlers.tally import Tally
@@ -31,7 +32,12 @@ def requester_of(message: Message, delivery: Delivery, e164: str, mtreqid: str) 
         parts = (wire_type(message), e164, mtreqid, delivery.reply_to, delivery.correlation_id)
         certain = bool(mtreqid or delivery.correlation_id) or delivery.redelivered
     key = hashlib.sha1("\0".join(parts).encode(), usedforsecurity=False).hexdigest()
-    return Requester(mtreqid, delivery.reply_to, delivery.correlation_id, key), certain
+    return Requester(mtreqid, delivery.reply_to, delivery.correlation_id, key, origin_of(delivery)), certain
+
+
+def answer_lane(requester: Requester, kind: Kind, answer: Outgoing) -> str:
+    """The lane of a request's answer: that of the platform where it was asked."""
+    return peer_lane(requester.origin) if requester.origin else lane_at_home(kind, answer.exchange)
 
 
 def pending(requester: Requester, certain: bool) -> RequestWrite:
@@ -74,7 +80,7 @@ class Answers:
         now_ms = self._clocks.now_ms(store.platform)
         kind, outgoing = self._answer_to(requester, certain, message)
         write = remembered(requester, outgoing, only_new=certain)
-        parcels = {lane_at_home(kind, outgoing.exchange): Parcel([Letter(kind, now_ms, outgoing)], [], [])}
+        parcels = {answer_lane(requester, kind, outgoing): Parcel([Letter(kind, now_ms, outgoing)], [], [])}
         mark = f"0.0.{outgoing.message_id}"
         entries = self._outbox.entries(parcels, mark, now_ms)
         # Not in the outbox of the number itself: it would hold up the effects of the conference that has it.
@@ -85,7 +91,7 @@ class Answers:
             await self._outbox.carry_out(store, number, parcels, mark, ())
             self._probe("answer", "after_confirm")
         elif result.loaded is not None:
-            await self.repeat(store, result.loaded.request)
+            await self.repeat(store, result.loaded.request, requester.origin)
 
     async def say(self, store_platform: str, requester: Requester, certain: bool, message: Message) -> None:
         """Answer without any memory: what is used while no store need be there.
@@ -93,32 +99,36 @@ class Answers:
         @param store_platform: in whose store the answer waits, if it can't be delivered at once.
         """
         kind, outgoing = self._answer_to(requester, certain, message)
-        await self._deliver(kind, outgoing, store_platform)
+        await self._deliver(kind, outgoing, store_platform, requester.origin)
 
-    async def repeat(self, store: IConferenceStore, kept: bytes | None) -> None:
-        """Send a kept answer again; a request that is still pending is answered when its work is done."""
+    async def repeat(self, store: IConferenceStore, kept: bytes | None, origin: str = "") -> None:
+        """Send a kept answer again; a request that is still pending is answered when its work is done.
+
+        @param origin: moid of the platform on whose broker the requester is; empty: here.
+        """
         self._tally.count("request_repeated")
         if kept:
             outgoing = unpack_answer(kept)
-            await self._deliver(Kind.NOTICE if outgoing.exchange else Kind.REPLY, outgoing, store.platform)
+            kind = Kind.NOTICE if outgoing.exchange else Kind.REPLY
+            await self._deliver(kind, outgoing, store.platform, origin)
 
-    async def _deliver(self, kind: Kind, outgoing: Outgoing, platform: str) -> None:
+    async def _deliver(self, kind: Kind, outgoing: Outgoing, platform: str, origin: str) -> None:
         """Deliver an answer, or keep it: then the sweep delivers it. Fails where neither can be done."""
         letter = Letter(kind, self._clocks.now_ms(platform), outgoing)
-        if not await self._post.deliver([letter], platform):
+        if not await self._post.deliver([letter], platform, origin, patient=not origin):
             return
         store = self._stores.get(platform)
         try:
             if store is None:
                 raise StoreError(f"no store of {platform}")
-            await self._keep(store, letter)
+            await self._keep(store, letter, origin)
         except StoreError as error:
-            if kind is Kind.NOTICE and await self._post.park_unroutable(letter):
+            if kind is Kind.NOTICE and not origin and await self._post.park_unroutable(letter):
                 return
             raise BusError("an answer could neither be delivered nor kept") from error
 
-    async def _keep(self, store: IConferenceStore, letter: Letter) -> None:
-        lane = lane_at_home(letter.kind, letter.outgoing.exchange)
+    async def _keep(self, store: IConferenceStore, letter: Letter, origin: str) -> None:
+        lane = peer_lane(origin) if origin else lane_at_home(letter.kind, letter.outgoing.exchange)
         mark = f"0.0.{letter.outgoing.message_id}"
         entries = self._outbox.entries({lane: Parcel([letter], [], [])}, mark, letter.born_ms)
         number = f"?{letter.outgoing.message_id}"

@@ -61,6 +61,14 @@ def encode(message: Message) -> bytes:
     return message.original if isinstance(message, Kept) else _encoder.encode(message)
 
 
+def encode_as(message: Kept, body: bytes) -> bytes:
+    """The body of a message that is passed on: as it came, but for a `type` that CSS spells otherwise."""
+    tag = message.__struct_config__.tag
+    if not isinstance(tag, str) or _envelope.decode(body).type == tag:
+        return body
+    return _encoder.encode({**_anything.decode(body), "type": tag})
+
+
 def wire_type(message: Message | type[Message]) -> str:
     """The `type` of a message, or that of all messages of a class, as CSS spells it.
 

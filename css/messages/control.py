@@ -20,6 +20,7 @@ from css.messages.base import (
     Pid,
     RequestId,
     Time,
+    keep,
 )
 
 Delay = Annotated[int, msgspec.Meta(ge=1, le=MAX_MINUTES)]
@@ -194,6 +195,18 @@ class StopMonitorNotice(Named, tag="MAU_CM_STOPMONITOR_NTF", frozen=True):
 
     confE164: E164
     monitorid: MonitorId
+
+
+CmRequest = CmControl | StartMonitorRequest | StopMonitorRequest
+"""What a CM asks of an MCU, or tells it, and CSS passes on."""
+
+
+def refusal(nack: str, e164: str, mtreqid: str, errcode: str) -> McuControl:
+    """The NACK of CSS to a control request that does not reach its MCU. @param nack: its type."""
+    answer = McuControl(type=nack, confE164=e164, mtreqid=mtreqid)
+    fields = {"type": nack, "confE164": e164, "mtreqid": mtreqid, "errcode": errcode}
+    keep(answer, msgspec.json.encode(fields))
+    return answer
 
 
 MESSAGES = (

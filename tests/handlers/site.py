@@ -25,17 +25,20 @@ from css.domain.platforms import Known, Platforms, PlatformState
 from css.handlers import addresses as to
 from css.handlers.carriers import BatchCarrier, RowWriter
 from css.handlers.clocks import StoreClocks
+from css.handlers.control import Control
 from css.handlers.create import Creating
 from css.handlers.delay import Delaying
 from css.handlers.dispatch import Dispatcher, merge
 from css.handlers.duty import Doubts, Duty
 from css.handlers.effects import Composer
+from css.handlers.forwarding import Forwarding
 from css.handlers.letters import LEDGER_LANE, LOAD_LANE, SQL_LANE, TAKE_LANE
 from css.handlers.liveness import Liveness
 from css.handlers.lookup import Lookup
 from css.handlers.mcu import McuAnswers
 from css.handlers.offduty import LegacyNumbers, OffDuty
 from css.handlers.outbox import Outbox, Post
+from css.handlers.passing import PassedRequests
 from css.handlers.placing import Placing
 from css.handlers.release import Releasing
 from css.handlers.requests import Answers
@@ -192,6 +195,7 @@ class Instance:
         self.steps.may_write = lambda: self.duty.on
         done(self.duty.tick())
         self.lookup = Lookup("pA", lambda: site.platforms, site.stores, self.tally)
+        self.forwarding = Forwarding(site.clock, "pA", {"pB": self.other_bus}, self.tally, 5.0, self.probe)
         self.answers = Answers(site.stores, self.clocks, self.outbox, self.post, self.tally)
         self.creating = Creating(
             "pA",
@@ -206,7 +210,9 @@ class Instance:
             self.placing,
             self.tally,
         )
-        self.releasing = Releasing("pA", lambda: site.platforms, site.stores, self.lookup, self.steps, self.answers)
+        self.releasing = Releasing(
+            "pA", lambda: site.platforms, site.stores, self.lookup, self.steps, self.answers, self.forwarding
+        )
         self.delaying = Delaying("pA", lambda: site.platforms, site.stores, self.lookup, self.steps, self.answers)
         self.mcus = McuAnswers(
             "pA",
@@ -219,7 +225,8 @@ class Instance:
             self.tracker,
             self.tally,
         )
-        self.post.on_silence = self.mcus.silent_at_once
+        self.post.on_silence.append(self.mcus.silent_at_once)
+        self._make_control(f"session-{slot}")
         self._make_recovery()
         routes = merge(
             self.creating.routes,
@@ -227,6 +234,7 @@ class Instance:
             self.delaying.routes,
             self.mcus.routes,
             self.syncing.routes,
+            self.control.routes,
         )
         self.legacy = LegacyNumbers("pA", site.stores)
         routes = OffDuty("pA", self.duty, self.legacy, self.post, self.tally).guarded(routes)
@@ -244,6 +252,36 @@ class Instance:
         self.writer = BatchCarrier(LEDGER_LANE, lambda parcel: parcel.steps, site.ledger.note, *rest)
         self.outbox.carriers[SQL_LANE] = self.rows.carry
         self.outbox.carriers.update({each.lane: each.carry for each in (self.freer, self.taker, self.writer)})
+
+    def _make_control(self, session: str) -> None:
+        own = lambda: self.site.stores.get("pA")  # noqa: E731
+        self.passed = PassedRequests(
+            "pA",
+            own,
+            self.clocks,
+            self.outbox,
+            self.answers,
+            self.tracker,
+            self.tally,
+            5_000,
+            session,
+            self.probe,
+        )
+        self.post.on_silence.append(self.passed.silent_at_once)
+        self.control = Control(
+            "pA",
+            lambda: self.site.platforms,
+            own,
+            self.clocks,
+            self.lookup,
+            self.answers,
+            self.passed,
+            self.forwarding,
+            self.outbox,
+            self.post,
+            self.tally,
+            session,
+        )
 
     def _make_recovery(self) -> None:
         site, state = self.site, lambda: self.site.state

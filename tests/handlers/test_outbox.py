@@ -48,7 +48,7 @@ class Unroutable(PostCase):
     def test_request_to_a_host(self) -> None:
         """The host's silence, at once."""
         silent: list[str] = []
-        self.css.post.on_silence = silent.append
+        self.css.post.on_silence.append(silent.append)
         self.assertEqual(self.left(self.letter(Kind.MCU_REQUEST, "gone", token="pA/1/2")), [])
         self.assertEqual(silent, ["pA/1/2"])
 

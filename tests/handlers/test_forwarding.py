@@ -1,0 +1,189 @@
+"""What runs on another platform is controlled and ended there, and answered on the broker it was asked on (2.3.3)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from css.handlers import addresses as to
+from tests.handlers.controlcase import FORWARDED, PEER_CSS, ControlCase
+from tests.handlers.site import CM_NOTICES, CM_REPLIES, Instance, release
+
+
+class Forwarded(ControlCase):
+    """What runs on another platform goes to its CSS, once."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.move(platformmoid="pB")
+
+    def test_as_it_came(self) -> None:
+        """Body and properties are kept; origin and hop are added. Nothing goes to an MCU, nothing is remembered."""
+        before = self.site.store.dump()
+        self.control()
+        (letter,) = self.there(PEER_CSS)
+        self.assertEqual(letter.body, self.body())
+        kept = (letter.message_id, letter.correlation_id, letter.reply_to)
+        self.assertEqual(kept, ("control-1", "cm-7", CM_REPLIES))
+        self.assertEqual(letter.headers, {"x-css-origin": "pA", "x-css-hop": 1})
+        self.assertEqual((self.passed(), self.answers()), ([], []))
+        self.assertEqual(self.site.store.dump(), before)
+
+    def test_notices_too(self) -> None:
+        for kind in ("NTF", "CMD", "ACK"):
+            self.control(kind)
+        self.assertEqual(len(self.there(PEER_CSS)), 3)
+
+    def test_unreachable(self) -> None:
+        """Refused at once; a repetition gets the same, though the link is back; a notice is dropped and counted."""
+        self.site.other_broker.stop()
+        self.control()
+        self.control("NTF")
+        self.assertEqual(self.answers(), [self.nack("UNREACHABLE_PLATFORM")])
+        self.assertEqual(self.css.tally["controls_dropped"], 1)
+        self.site.other_broker.start()
+        self.site.pass_seconds(5)
+        self.control()
+        self.assertEqual(self.answers(), [self.nack("UNREACHABLE_PLATFORM")] * 2)
+        self.assertEqual(self.there(PEER_CSS), [])
+
+    def test_never_heard_of(self) -> None:
+        """A platform that no list names, or whose CSS never ran."""
+        self.site.other_broker.delete_queue(PEER_CSS)
+        self.control()
+        self.move(platformmoid="pX")
+        self.control(message_id="control-2")
+        self.assertEqual(self.answers(), [self.nack("UNREACHABLE_PLATFORM")] * 2)
+
+    def test_link_lost_in_mid_way(self) -> None:
+        """Sent again with the same id until its fate is known; the delivery is acknowledged only then."""
+        self.site.other_broker.hang()
+        forwarding = self.css.begin(self.body(), to.CONTROL_QUEUE, **self.marks())
+        self.css.other_bus.drop_link()
+        self.site.other_broker.resume()
+        self.assertNoResult(forwarding)
+        self.site.pass_seconds(4)
+        self.successResultOf(forwarding)
+        self.assertEqual({each.message_id for each in self.there(PEER_CSS)}, {"control-1"})
+        self.assertEqual(self.answers(), [])
+
+    def test_link_stays_lost(self) -> None:
+        """Then it counts as unreachable."""
+        self.site.other_broker.hang()
+        forwarding = self.css.begin(self.body(), to.CONTROL_QUEUE, **self.marks())
+        self.site.other_broker.stop()
+        self.site.pass_seconds(6)
+        self.successResultOf(forwarding)
+        self.assertEqual(self.answers(), [self.nack("UNREACHABLE_PLATFORM")])
+
+    def test_only_once(self) -> None:
+        """With a hop it is refused instead, to the requester on its own broker; a notice is dropped."""
+        self.control(headers=FORWARDED)
+        self.control("NTF", headers=FORWARDED)
+        (answer,) = self.there(CM_REPLIES)
+        self.assertEqual(json.loads(answer.body), self.nack("CONF_NOT_RUNNING"))
+        self.assertEqual((answer.correlation_id, self.there(PEER_CSS), self.answers()), ("cm-7", [], []))
+
+    def test_not_running_there(self) -> None:
+        """Nobody is asked who can't know more."""
+        self.move(state="pending_restore")
+        self.control()
+        self.assertEqual(self.answers(), [self.nack("CONF_NOT_RUNNING")])
+        self.assertEqual(self.there(PEER_CSS), [])
+
+
+class FromElsewhere(ControlCase):
+    """What another platform's CSS has forwarded, and runs here."""
+
+    def test_answered_there(self) -> None:
+        """In the requester's own queue on its own broker."""
+        self.control(headers=FORWARDED)
+        body = self.answer(self.passed()[0])
+        self.assertEqual([(each.body, each.correlation_id) for each in self.there(CM_REPLIES)], [(body, "cm-7")])
+        self.assertEqual(self.site.letters(CM_REPLIES), [])
+
+    def test_silence(self) -> None:
+        self.control(headers=FORWARDED)
+        self.site.pass_seconds(5.1)
+        self.css.run(self.css.passed.tick())
+        self.assertEqual([json.loads(each.body) for each in self.there(CM_REPLIES)], [self.nack("MCU_TIMEOUT")])
+
+    def test_without_reply_to(self) -> None:
+        """Among the notifications of the CM there."""
+        self.control(headers=FORWARDED, reply_to="")
+        self.answer(self.passed()[0])
+        self.assertEqual(len(self.there(CM_NOTICES)), 1)
+        self.assertEqual(self.site.letters(CM_NOTICES), [])
+
+    def test_no_record(self) -> None:
+        """CONF_NOT_FOUND, there."""
+        self.ended(self.request)
+        self.control(headers=FORWARDED)
+        self.assertEqual([json.loads(each.body) for each in self.there(CM_REPLIES)], [self.nack("CONF_NOT_FOUND")])
+
+    def test_again(self) -> None:
+        """Repeated there."""
+        self.control(headers=FORWARDED)
+        self.answer(self.passed()[0])
+        self.control(headers=FORWARDED)
+        first, second = self.there(CM_REPLIES)
+        self.assertEqual(first, second)
+        self.assertEqual(len(self.passed()), 1)
+
+    def test_link_away(self) -> None:
+        """The answer waits, and goes when the link is back."""
+        self.control(headers=FORWARDED)
+        self.site.other_broker.stop()
+        self.answer(self.passed()[0])
+        self.control(headers=FORWARDED)
+        self.site.other_broker.start()
+        self.site.pass_seconds(5)
+        self.css.run(self.css.sweep.tick())
+        self.assertEqual(len({each.message_id for each in self.there(CM_REPLIES)}), 1)
+        self.assertEqual(self.left(), [])
+
+
+class Releases(ControlCase):
+    """The end of what runs on another platform."""
+
+    def end(self, **more: Any) -> None:
+        """The CM ends it."""
+        marks = {"message_id": "end", "reply_to": CM_REPLIES, "correlation_id": "c-2"}
+        self.css = Instance(self.site, slot=2)  # one that has not seen the record before it was moved
+        self.css.take(release(), **(marks | more))
+
+    def test_forwarded(self) -> None:
+        """As any request; nothing ends here."""
+        self.move(platformmoid="pB")
+        self.end()
+        (letter,) = self.there(PEER_CSS)
+        self.assertEqual((letter.message_id, letter.reply_to, letter.headers["x-css-hop"]), ("end", CM_REPLIES, 1))
+        self.assertEqual((self.answers(), self.state_of()), ([], "ongoing"))
+
+    def test_unreachable(self) -> None:
+        self.move(platformmoid="pB")
+        self.site.other_broker.stop()
+        self.end()
+        self.assertEqual(self.errcodes(), ["UNREACHABLE_PLATFORM"])
+        self.assertEqual(self.state_of(), "ongoing")
+
+    def test_only_once(self) -> None:
+        self.move(platformmoid="pB")
+        self.end(headers=FORWARDED)
+        self.assertEqual([json.loads(each.body)["errcode"] for each in self.there(CM_REPLIES)], ["CONF_NOT_RUNNING"])
+        self.assertEqual(self.there(PEER_CSS), [])
+
+    def test_from_elsewhere(self) -> None:
+        """It runs here: ended, and answered there, once more when asked once more."""
+        self.end(headers=FORWARDED)
+        self.end(headers=FORWARDED)
+        types = [json.loads(each.body)["type"] for each in self.there(CM_REPLIES)]
+        self.assertEqual(types, ["MAU_CM_RELEASECONF_ACK"] * 2)
+        self.assertEqual((self.answers(), self.state_of()), ([], ""))
+
+    def test_waits_to_be_restored(self) -> None:
+        """It runs nowhere: ended by whoever is asked."""
+        self.move(platformmoid="pB", state="pending_restore")
+        self.end()
+        self.assertEqual([body["type"] for body in self.answers()], ["MAU_CM_RELEASECONF_ACK"])
+        self.assertEqual(self.state_of(), "")
