@@ -191,7 +191,6 @@ class Work:
         rooms = RoomWatch(world.state, self._restoring)
         rounds: list[tuple[str, float, Callable[[], Awaitable[object]]]] = [
             ("deadlines", DUE_SECONDS, due.tick),
-            ("silence on control", DUE_SECONDS, self.controlling.passed.tick),
             ("restores", RESTORE_SECONDS, restore.tick),
             ("lost MCUs", LIVENESS_SECONDS, mcus.tick),
             ("abnormal rooms", ROOM_SECONDS, rooms.tick),
@@ -211,6 +210,7 @@ class Work:
             self._ticker("legacy conferences", LEGACY_SECONDS, self._legacy.read),
             self._ticker("outbox sweep", min(1.0, timers.outbox_lease_seconds / 2), sweep.tick),
             self._ticker("outbox flush", FLUSH_SECONDS, core.flush),
+            self._ticker("silence on control", DUE_SECONDS, self.controlling.passed.tick),
             self._ticker("rows", ROWS_SECONDS, core.write_rows),
             self._ticker("signs of life", LIVENESS_SECONDS, core.liveness.flush),
             self._ticker("booking check", 1.0, bookings.tick),
