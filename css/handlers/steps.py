@@ -54,6 +54,8 @@ class Known(msgspec.Struct, gc=False):
 
     fields: Fields
     conference: Conference | None
+    written_by: tuple[IConferenceStore, int] | None = None
+    """If this instance wrote it: by which store, and the `links` of that."""
 
 
 class Prepared(msgspec.Struct, gc=False):
@@ -76,7 +78,8 @@ class Steps:
     """Takes conferences from one state to the next.
 
     Within the instance a conference makes one step at a time. A record that this instance itself wrote last is kept as
-    a hint, which saves the read; the version check makes a stale one harmless wherever the record is to be changed.
+    a hint, which saves the read; the version check makes a stale one harmless wherever the record is to be changed. One
+    from before the store's link came up anew is not used: after a failover the same version may be another's.
     """
 
     log = Logger()
@@ -116,7 +119,7 @@ class Steps:
 
         async def turn() -> Decision | None:
             self._probe(name, "before_load")
-            hint = self._hints.get((store.platform, e164))
+            hint = self._hint(store, e164)
             known = hint or await self.read(store, e164)
             return await self._until_committed(store, e164, name, prepare, known, hint is not None, request)
 
@@ -237,6 +240,10 @@ class Steps:
         await self._outbox.carry_out(store, e164, prepared.composed.parcels, prepared.mark, result.waiting)
         self._probe(name, "after_confirm")
 
+    def _hint(self, store: IConferenceStore, e164: str) -> Known | None:
+        hint = self._hints.get((store.platform, e164))
+        return hint if hint is not None and hint.written_by == (store, store.links) else None
+
     def _remember(self, store: IConferenceStore, e164: str, prepared: Prepared) -> None:
         key = (store.platform, e164)
         if prepared.after is None:
@@ -244,7 +251,7 @@ class Steps:
             return
         if prepared.decision.changed:
             after = msgspec.structs.replace(prepared.after, version=prepared.after.version + 1)
-            self._hints[key] = Known(prepared.fields, after)
+            self._hints[key] = Known(prepared.fields, after, (store, store.links))
             self._hints.move_to_end(key)
             if len(self._hints) > self.HINTS:
                 self._hints.popitem(last=False)

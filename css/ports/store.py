@@ -159,6 +159,7 @@ class IConferenceStore(Interface):
 
     platform = Attribute("Moid of the platform whose store this is.")
     available = Attribute("True while the link to it is up.")
+    links = Attribute("How often the link has come up: another server may answer since, which lacks the newest writes.")
 
     async def load(e164: str, request_key: str = "") -> Loaded:
         """Read all that is known of a number, in one atomic step."""

@@ -96,6 +96,7 @@ class ServerLink:
         self.process = process
         self.server = server
         self.up = not server.down
+        self.links = int(self.up)
         self.out = Wire(server.timeline, server.random)
         self.back = Wire(server.timeline, server.random)
         self._awaited: dict[Deferred[Any], float] = {}
@@ -211,6 +212,7 @@ class ServerLink:
             self._reconnect_soon()
         else:
             self.up = True
+            self.links += 1
 
     async def _never(self) -> Any:
         """What a dead process waits for."""
@@ -265,6 +267,10 @@ class RemoteStore(Remote):
     @property
     def available(self) -> bool:
         return self.link.up
+
+    @property
+    def links(self) -> int:
+        return self.link.links
 
 
 class RemoteDatabase(Remote):

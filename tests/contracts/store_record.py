@@ -27,6 +27,7 @@ class RecordContract(StoreFixture):
         self.assertTrue(verifyObject(IPlatformState, self.state))
         self.assertEqual(self.store.platform, "A")
         self.assertTrue(self.store.available)
+        self.assertEqual(self.store.links, 1)
 
     async def test_unknown_number_is_empty(self: Any) -> None:
         self.assertEqual(await self.store.load(E164), Loaded({}, {}, {}, None))

@@ -70,6 +70,25 @@ class TwoInstances(SiteCase):
         self.css.run(self.css.due.tick())
         self.assertEqual(self.errcodes()[-1], "RMS_TIMEOUT")
 
+    def test_hint_of_what_the_store_has_lost(self) -> None:
+        """A failover loses the newest step, and another instance makes its own: with the same version, which proves
+        nothing now. What was known before the link came up anew is forgotten."""
+        request = self.give(self.ask(self.css), "10.0.0.1", css=self.css)
+        keyspace = self.site.store.server.keyspace
+        before = dict(self.site.record("0755001"))
+        self.accept(request, self.css)
+        lost = self.site.record("0755001")
+        self.site.store.fail()
+        keyspace.delete("confex/0755001")
+        keyspace.update_hash("confex/0755001", before)
+        self.site.store.recover()
+        self.accept(request, self.two, pid="12")
+        self.assertEqual(self.site.record("0755001")["version"], lost["version"])
+        self.ended(request, self.css)
+        self.assertEqual((self.state_of(), self.site.record("0755001")["pid"]), ("ongoing", "12"))
+        self.ended(request, self.css, pid="12")
+        self.assertEqual(self.state_of(), "")
+
     def test_conflict(self) -> None:
         """The other one was faster between the decision and the commit: load, decide again."""
         request = self.give(self.ask())

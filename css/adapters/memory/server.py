@@ -32,6 +32,8 @@ class MemoryServer:
         self._clock = clock
         self._state = _State.UP
         self._executed = False
+        self.links = 1
+        """How often the link has come up."""
         self._waiting: list[tuple[Callable[[], Any], Deferred[None]]] = []
         self._listeners: list[Callable[[bool], None]] = []
 
@@ -100,5 +102,6 @@ class MemoryServer:
         before = self.available
         self._state, self._executed = state, executed
         if self.available != before:
+            self.links += self.available
             for listener in self._listeners:
                 listener(self.available)

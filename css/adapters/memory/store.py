@@ -40,6 +40,10 @@ class MemoryStore:
     def available(self) -> bool:
         return self.server.available
 
+    @property
+    def links(self) -> int:
+        return self.server.links
+
     async def load(self, e164: str, request_key: str = "") -> Loaded:
         return await self.server.run(lambda: commits.load(self._keys, e164, request_key))
 

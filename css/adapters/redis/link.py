@@ -35,6 +35,8 @@ class Link:
         self._protocol: StoreProtocol | None = None
         self._address = ("", 0)
         self._session = 0
+        self.links = 0
+        """How often the link has come up."""
         self._running: Deferred[None] | None = None
         self._failures = 0
         self._advised = False
@@ -190,6 +192,7 @@ class Link:
         self._not_connected = "not connected"
         waiting: list[Deferred[None]] = []
         if protocol is not None:
+            self.links += 1
             waiting, self._awaiting = self._awaiting, []
         else:
             self._log.info("Redis {place}: disconnected", place=self.settings.place)

@@ -42,6 +42,10 @@ class RedisStore:
     def available(self) -> bool:
         return self.link.available
 
+    @property
+    def links(self) -> int:
+        return self.link.links
+
     def start(self) -> None:
         """Begin to connect, see `Link.start`."""
         self.link.start()

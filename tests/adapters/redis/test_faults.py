@@ -100,7 +100,7 @@ class ServerFaults(Faults):
         await deferToThread(server.start)
         await until_available(store.link)
         self.assertEqual((await store.load("1")).record["version"], "1")
-        self.assertEqual(changes, [False, True])
+        self.assertEqual((changes, store.links), ([False, True], 2))
 
     async def test_hanging_server_times_out_and_no_late_reply_is_mistaken(self) -> None:
         server = self.private()
