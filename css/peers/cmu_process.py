@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -155,6 +155,11 @@ class CmuProcess(Peer):
         running.confname = running.confname if confname is None else confname
         running.password = running.password if password is None else password
         self.post(TO_CSS, encode(StateChangeNotice(e164, self.ip, self.pid, confname, password)))
+
+    def tell_cm(self, type: str, e164: str, **more: Any) -> None:
+        """Send any `CMU_CM_*_NTF`, or `CMU_CM_*_REQ`, which is answered in this process's queue."""
+        fields = {"type": type, "confE164": e164, "ip": self.ip, "pid": self.pid, **more}
+        self.post(TO_CSS, msgspec.json.encode(fields), correlation_id=self.new_id(), reply_to=self._queue())
 
     def ask_for_name(self, e164: str, confname: str) -> None:
         """Ask the CM, through CSS, for another name; it is taken when the CM agrees."""
