@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from css.config import Settings
 from css.connections import ServerConnector, cipher_of
 from css.core import World
+from css.dependencies import dependencies
 from css.domain.platforms import Change, Platforms
 from css.handlers import addresses as to
 from css.handlers.dispatch import Dispatcher, Routes
@@ -29,6 +30,7 @@ from css.ports.ledger import ILedger
 from css.ports.licence import ILicenceCipher
 from css.ports.store import IPlatformState, StoreError
 from css.timers.ticker import Ticker
+from css.web.health import Dependency
 from css.work import Work
 
 DOMAIN_TICK_SECONDS = 1.0
@@ -66,6 +68,7 @@ class CssService(Service):
         rooms = RoomList(lambda: self._links.state)
         pace = Pace(timers.state_poll_seconds, timers.state_refresh_seconds)
         watch = PlatformWatch(reactor, own, own_bus, client, rooms, pace, self._tracker)
+        self._watch = watch
         self._domains = DomainCache(
             own, self.platforms, self._links.stores, lambda: self._links.database, self._tracker, tally
         )
@@ -96,6 +99,18 @@ class CssService(Service):
     def platforms(self) -> Platforms:
         """The platforms as they are known now."""
         return self.startup.platforms()
+
+    def phase(self) -> tuple[str, bool]:
+        """What it is doing, and whether it takes all work: not before it serves, and not while its platform is
+        abnormal."""
+        phase = self.startup.phase
+        if phase is Phase.SERVING and self.platforms().own_abnormal:
+            phase = Phase.ABNORMAL
+        return phase.value, phase is Phase.SERVING
+
+    def dependencies(self) -> list[Dependency]:
+        """What it works with, as it is known now: for `/readyz`."""
+        return dependencies(self._settings.platform.moid, self._bus, self._links, self._watch)
 
     def knows_domains(self, *moids: str) -> bool:
         """Whether all of these are in the directory that creates are checked by."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
+from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.python import usage
 
 from css.config import ConfigError, load
 from css.probe import probe_from
+
+if TYPE_CHECKING:
+    from css.service import CssService
 
 
 class Options(usage.Options):
@@ -43,10 +47,25 @@ def makeService(options: Options) -> IService:
     from css.steady import keep_steady
 
     keep_steady(reactor)
-    service = real_service(reactor, options["settings"], options["probe"])
+    settings = options["settings"]
+    service = real_service(reactor, settings, options["probe"])
     service.work.steps.says_why = bool(options["steps"])
     _spare_the_collector()
     made: IService = service
+    return made if settings.web is None else _with_web(reactor, service, settings.web.endpoint)
+
+
+def _with_web(reactor: Any, service: CssService, endpoint: str) -> IService:
+    """The instance, and what tells how it is."""
+    from css.webservice import web_service
+
+    together = MultiService()
+    service.setServiceParent(together)  # type: ignore[no-untyped-call]
+    try:
+        web_service(reactor, endpoint, service).setServiceParent(together)
+    except ValueError as error:
+        raise SystemExit(f"[web] endpoint = {endpoint}: {error}: give one as tcp:8080:interface=127.0.0.1") from error
+    made: IService = together
     return made
 
 

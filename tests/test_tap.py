@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+from twisted.application.service import MultiService
 from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -30,6 +31,18 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_steps_are_logged_if_asked_for(self) -> None:
         self.assertTrue(self.service("--steps").work.steps.says_why)
+
+    def test_web(self) -> None:
+        """The instance and its web run together; an endpoint that Twisted does not know is refused in words."""
+        path = Path(self.mktemp())
+        for endpoint, is_known in (("tcp:0:interface=127.0.0.1", True), ("nonsense:1", False)):
+            path.write_text(CONFIG + f'[web]\nendpoint = "{endpoint}"\n')
+            options = Options()
+            options.parseOptions(["--config", str(path)])
+            if is_known:
+                self.assertEqual(len(list(cast("MultiService", makeService(options)))), 2)
+            else:
+                self.assertIn("[web] endpoint = nonsense:1", str(self.assertRaises(SystemExit, makeService, options)))
 
     def test_no_configuration(self) -> None:
         error = self.assertRaises(usage.UsageError, Options().parseOptions, [])

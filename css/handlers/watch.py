@@ -119,6 +119,8 @@ class PlatformWatch:
         self._running = False
         self._again = False
         self._stopped = True
+        self.silent = True
+        """Whether the PMS left the last round of questions without an answer; so before the first one, too."""
         bus.on_state_change(self._bus_changed)
 
     @property
@@ -165,7 +167,9 @@ class PlatformWatch:
         complete = False
         try:
             complete = await self._ask_all()
+            self.silent = False
         except PmsSilent as error:
+            self.silent = True
             self.log.warn("the PMS is silent: {error}", error=str(error))
         finally:
             self._running = False

@@ -1,0 +1,1 @@
+"""HTTP: `/livez` and `/readyz`."""
