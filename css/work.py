@@ -27,22 +27,15 @@ from css.handlers.tally import Tally
 from css.licensing import Licensing
 from css.ports.bus import IConsumer
 from css.ports.store import StoreError
+from css.rounds import DUE_SECONDS, LIVENESS_SECONDS, conference_rounds
 from css.timers.bookings import BookingCheck
-from css.timers.due import DueWork
-from css.timers.restore import RestoreTimer
 from css.timers.sweep import OutboxSweep
 from css.timers.ticker import Ticker
-from css.timers.watch import McuWatch, RoomWatch
 
 SLOT_LEASE_MS = 60_000
 FLUSH_SECONDS = 0.1
 ROWS_SECONDS = 0.25
 """A transaction costs as much as thirty rows: the more rows in one, the better, as long as nobody waits for them."""
-DUE_SECONDS = 0.25
-ROOM_SECONDS = 1.0
-RESTORE_SECONDS = 0.25
-"""How often it is looked what is due; a failed restore is due again after `restore_interval_seconds`."""
-LIVENESS_SECONDS = 0.5
 DUTY_SECONDS = 1.0
 LEGACY_SECONDS = 5.0
 """How old what is remembered of legacy conferences may be when their store goes away."""
@@ -102,7 +95,9 @@ class Work:
         self._legacy = LegacyNumbers(core.own, world.stores)
         routes = OffDuty(core.own, core.duty, self._legacy, core.post, tally).guarded(routes)
         self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe)
-        self.tickers = [*self._conference_rounds(), *self._house_rounds()]
+        rounds = conference_rounds(core, self._mcus.overdue, self._restoring, self._rebuilding)
+        tickers = [self._ticker(name, seconds, core.duty.while_on(work)) for name, seconds, work in rounds]
+        self.tickers = [*tickers, *self._house_rounds()]
         self._licence_ticker = self._ticker(
             "licence requests", settings.timers.state_refresh_seconds, self.licences.ask
         )
@@ -180,29 +175,19 @@ class Work:
             milliseconds(self._settings.timers.mcu_timeout_seconds),
         )
 
-    def _conference_rounds(self) -> list[Ticker]:
-        """What becomes of conferences by time."""
-        core, world, settings = self._core, self._world, self._settings
-        due = DueWork(core.own, world.stores, core.clocks, self._mcus.overdue)
-        rate = settings.restore.rate_per_second
-        restore = RestoreTimer(world.platforms, world.stores, world.state, self._restoring, rate)
-        timeout_ms = milliseconds(settings.timers.mcu_timeout_seconds)
-        mcus = McuWatch(world.state, core.liveness, self._restoring, self.tally, timeout_ms)
-        rooms = RoomWatch(world.state, self._restoring)
-        rounds: list[tuple[str, float, Callable[[], Awaitable[object]]]] = [
-            ("deadlines", DUE_SECONDS, due.tick),
-            ("restores", RESTORE_SECONDS, restore.tick),
-            ("lost MCUs", LIVENESS_SECONDS, mcus.tick),
-            ("abnormal rooms", ROOM_SECONDS, rooms.tick),
-            ("emptied stores", ROOM_SECONDS, self._rebuilding.tick),
-        ]
-        return [self._ticker(name, seconds, core.duty.while_on(work)) for name, seconds, work in rounds]
-
     def _house_rounds(self) -> list[Ticker]:
         """What keeps the instance's own house in order."""
         core, world, timers = self._core, self._world, self._settings.timers
         sweep = OutboxSweep(
-            world.reactor, core.own, world.stores, core.outbox, core.post, self.tally, core.lease_ms, world.probe
+            world.reactor,
+            core.own,
+            world.platforms,
+            world.stores,
+            core.outbox,
+            core.post,
+            self.tally,
+            core.lease_ms,
+            world.probe,
         )
         bookings = BookingCheck(world.state, world.stores, self.tally, core.booking_lease_ms)
         return [

@@ -9,12 +9,12 @@ from css.domain.decision import Decision
 from css.domain.effects import (
     AnswerCreated,
     Effect,
-    FreeLoad,
-    ReleaseOnMcu,
     ReportRunning,
     SaveRow,
-    TakeLoad,
     TellRestored,
+    free_load,
+    release_on_mcu,
+    take_load,
 )
 from css.domain.expiry import schedule
 
@@ -56,13 +56,13 @@ def adopt(
     record = schedule(record, now_ms)
     requester = c.attempt.requester if c.attempt else None
     told: Effect = TellRestored() if requester is None else AnswerCreated(requester)
-    effects = (told, ReportRunning(), SaveRow(), TakeLoad(ip, record.placement), *leave(c, ip, pid))
+    effects = (told, ReportRunning(), SaveRow(), take_load(record), *leave(c, ip, pid))
     return Decision(because=f"{ip} process {pid} has a newer placement", record=record, effects=effects)
 
 
 def leave(c: Conference, ip: str = "", pid: str = "") -> list[Effect]:
     """Give the record's placement up: its place, and, if it is in another process than (ip, pid), what runs there."""
-    left: list[Effect] = [FreeLoad(c.ip, c.placement)] if c.ip else []
+    left: list[Effect] = [free_load(c)] if c.ip else []
     if c.ip and c.pid and (c.ip, c.pid) != (ip, pid):
-        left.append(ReleaseOnMcu(c.ip, c.pid, c.epoch))
+        left.append(release_on_mcu(c))
     return left

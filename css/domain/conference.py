@@ -295,13 +295,15 @@ def indexes(conference: Conference) -> dict[str, int]:
     if c.state is State.PENDING_RESTORE:
         found |= _indexes_of_pending(c)
     elif c.due_ms:
-        found[f"due/{c.platformmoid}"] = c.due_ms
+        found[due_index(c.platformmoid)] = c.due_ms
     if c.ip and c.pid:
         found[f"mcu/{c.platformmoid}/{c.ip}/{c.pid}"] = c.createtime
     if c.roommoid:
         found[f"room/{c.platformmoid}/{c.roommoid}"] = c.createtime
     if c.legacy:
         found[f"legacy/{c.platformmoid}"] = c.createtime
+    if c.state is not State.PENDING_RESTORE and not (c.legacy and c.has_run):
+        found[live_index(c.platformmoid)] = c.createtime
     return found
 
 
@@ -312,6 +314,16 @@ def _indexes_of_pending(c: Conference) -> dict[str, int]:
         return {pending_index(c.source): c.due_ms}
     found = {restore_index(c.source): c.due_ms, urgency_index(c.source): urgency(c)}
     return found | ({pending_index(c.source): c.endtime * 1000} if c.endtime else {})
+
+
+def due_index(platform: str) -> str:
+    """By when the next deadline of what runs, or is being placed, on a platform falls due."""
+    return f"due/{platform}"
+
+
+def live_index(platform: str) -> str:
+    """What is lost when a platform is: all that runs there, or is being placed there, but what is bound to it."""
+    return f"live/{platform}"
 
 
 def restore_index(source: str) -> str:

@@ -14,10 +14,10 @@ from css.domain.effects import (
     AskResources,
     Effect,
     EndReason,
-    FreeLoad,
     ReleaseOnMcu,
     ReportRunning,
     SaveRow,
+    free_load,
 )
 from css.domain.errors import ErrCode
 from css.domain.events import (
@@ -192,7 +192,7 @@ def _next_host(
     if event.placement is None:
         return give_up(c, error, now_ms, f"{because}, none is left to try", penalise=failed)
     step = _try_host(c, event.placement, now_ms, rules, because)
-    return replace(step, effects=(*step.effects, FreeLoad(c.ip, c.placement)), penalise=failed)
+    return replace(step, effects=(*step.effects, free_load(c)), penalise=failed)
 
 
 def _try_host(c: Conference, placement: Placement, now_ms: int, rules: Rules, because: str) -> Decision:

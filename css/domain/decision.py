@@ -10,9 +10,9 @@ from css.domain.effects import (
     DeleteRow,
     Effect,
     EndReason,
-    FreeLoad,
     ReportGone,
     TellReleased,
+    free_load,
 )
 
 
@@ -46,7 +46,7 @@ def end(
     c = conference
     effects = list(first)
     if c.ip:
-        effects.append(FreeLoad(c.ip, c.placement))
+        effects.append(free_load(c))
     if c.has_run:
         effects += [TellReleased(reason), ReportGone(), DeleteRow(), Bill(reason, now_ms // 1000)]
     return Decision(because=because, effects=tuple(effects), ended=reason, penalise=penalise)

@@ -10,7 +10,7 @@ import enum
 
 import msgspec
 
-from css.domain.conference import Requester
+from css.domain.conference import Conference, Requester
 from css.domain.errors import ErrCode
 
 
@@ -49,11 +49,15 @@ class AskMcuToRestore(Effect, frozen=True):
 
 
 class ReleaseOnMcu(Effect, frozen=True):
-    """Tell an MCU process to end one placement."""
+    """Tell an MCU process to end one placement.
+
+    `platform`: moid of the process's platform, which publishes it; empty: this one.
+    """
 
     ip: str
     pid: str
     epoch: int | None
+    platform: str = ""
 
 
 class AnswerCreated(Effect, frozen=True):
@@ -135,10 +139,26 @@ class DeleteRow(Effect, frozen=True):
 
 
 class FreeLoad(Effect, frozen=True):
-    """Give a booked place on a host back."""
+    """Give a booked place on a host back. `platform`: moid of the host's platform, which counts it; empty: this one."""
 
     ip: str
     token: str
+    platform: str = ""
+
+
+def free_load(c: Conference) -> FreeLoad:
+    """Give the place of a conference's present placement back."""
+    return FreeLoad(c.ip, c.placement, c.platformmoid)
+
+
+def take_load(c: Conference) -> TakeLoad:
+    """Count a conference's present placement, which was not booked."""
+    return TakeLoad(c.ip, c.placement, c.platformmoid)
+
+
+def release_on_mcu(c: Conference) -> ReleaseOnMcu:
+    """End a conference's present placement on its MCU."""
+    return ReleaseOnMcu(c.ip, c.pid, c.epoch, c.platformmoid)
 
 
 class Note(Effect, frozen=True):
@@ -153,10 +173,11 @@ class Note(Effect, frozen=True):
 
 
 class TakeLoad(Effect, frozen=True):
-    """Count a placement that was not booked, since the MCU has it."""
+    """Count a placement that was not booked, since the MCU has it. `platform` as of `FreeLoad`."""
 
     ip: str
     token: str
+    platform: str = ""
 
 
 class Bill(Effect, frozen=True):

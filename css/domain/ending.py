@@ -5,7 +5,7 @@ from __future__ import annotations
 from css.domain.conference import Conference
 from css.domain.creation import give_up
 from css.domain.decision import Decision, end, ignore
-from css.domain.effects import AnswerRefused, AnswerReleased, Effect, EndReason, ReleaseOnMcu
+from css.domain.effects import AnswerRefused, AnswerReleased, Effect, EndReason, release_on_mcu
 from css.domain.errors import ErrCode
 from css.domain.events import McuEnded, ReleaseAsked, Rules
 
@@ -14,7 +14,7 @@ def release(c: Conference, event: ReleaseAsked, rules: Rules) -> Decision:
     """A CM ends the conference, in any state. A create that is still pending gets its NACK."""
     effects: list[Effect] = [AnswerReleased(event.requester)]
     if c.ip and c.pid:
-        effects.append(ReleaseOnMcu(c.ip, c.pid, c.epoch))
+        effects.append(release_on_mcu(c))
     pending = c.attempt.requester if c.attempt else None
     if pending is not None:
         effects.append(AnswerRefused(pending, ErrCode.CONF_NOT_RUNNING))

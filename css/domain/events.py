@@ -123,6 +123,15 @@ class Voided(Event, frozen=True, kw_only=True):
     recovery: str = ""
 
 
+class PlatformLost(Event, frozen=True, kw_only=True):
+    """The platform that it runs on, or is being placed on, is abnormal, and its source platform is served here (seed
+    2.3.1). `epoch`, `recovery` as of `Voided`."""
+
+    platform: str
+    epoch: int
+    recovery: str = ""
+
+
 class Listed(Event, frozen=True, kw_only=True):
     """An MCU process lists the conference. `createtime`: start of that placement; `epoch` None: it knows no epochs."""
 

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from css.domain.conference import Conference
 from css.domain.decision import Decision, end, ignore
-from css.domain.effects import Effect, EndReason, ReleaseOnMcu, WarnOfEnd
+from css.domain.effects import Effect, EndReason, WarnOfEnd, release_on_mcu
 from css.domain.events import DeadlinePassed, Rules
 
 NOTICES = (5, 1)
@@ -42,7 +42,7 @@ def due(c: Conference, event: DeadlinePassed, rules: Rules) -> Decision:
 
 def expire(c: Conference, now_ms: int) -> Decision:
     """Its end time has come, in whatever state it is: released where it runs, cleaned up, reported."""
-    first: list[Effect] = [ReleaseOnMcu(c.ip, c.pid, c.epoch)] if c.ip and c.pid else []
+    first: list[Effect] = [release_on_mcu(c)] if c.ip and c.pid else []
     return end(c, EndReason.EXPIRED, now_ms, "its end time has come", *first)
 
 

@@ -9,6 +9,16 @@ from css.domain.decision import Decision
 from css.domain.effects import Effect, Note
 
 
+def recovery_name(kind: str, subject: str, begun_ms: int, keeper: str) -> str:
+    """What a recovery is called, in whichever platform's store its name is met. @param keeper: whose ledger has it."""
+    return f"{kind}:{subject}:{begun_ms}@{keeper}"
+
+
+def keeper_of(recovery: str) -> str:
+    """Moid of the platform whose ledger has a recovery; empty: its name does not say."""
+    return recovery.rpartition("@")[2] if "@" in recovery else ""
+
+
 def with_notes(before: Conference, decision: Decision) -> Decision:
     """The decision, with its entries for the ledger. One that is restored, or has ended, leaves its recovery."""
     after = decision.record

@@ -98,6 +98,13 @@ class Platforms(msgspec.Struct, frozen=True):
         """Possible platforms, then backup ones that are not possible ones too."""
         return (*self.possible_moids, *(moid for moid in self.backup_moids if moid not in self.possible_moids))
 
+    @property
+    def lost(self) -> tuple[tuple[str, str], ...]:
+        """(source, platform): what in the store of a source platform that is served here runs on a platform that is
+        abnormal. The own one is served, too: its conferences may run on a backup."""
+        abnormal = [moid for moid in self.peers if self.state_of(moid) is PlatformState.ABNORMAL]
+        return tuple((source, moid) for source in self.service for moid in abnormal)
+
     def serves(self, moid: str) -> bool:
         """Whether it is a service platform."""
         return moid == self.own or (moid in self.possible_moids and self.state_of(moid) is PlatformState.ABNORMAL)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from css.domain import expiry
 from css.domain.conference import Attempt, Conference, State, placement_token
-from css.domain.creation import is_asked, names_placement, refuse_late
+from css.domain.creation import give_up, is_asked, names_placement, refuse_late
 from css.domain.decision import Decision, end, ignore
 from css.domain.effects import (
     AskMcuToRestore,
@@ -14,12 +14,14 @@ from css.domain.effects import (
     Effect,
     EndReason,
     FreeLoad,
-    ReleaseOnMcu,
     ReportRunning,
     SaveRow,
     TellMcuDelayed,
     TellRestored,
+    free_load,
+    release_on_mcu,
 )
+from css.domain.errors import ErrCode
 from css.domain.events import (
     DeadlinePassed,
     McuAccepted,
@@ -27,6 +29,7 @@ from css.domain.events import (
     McuLost,
     McuRefused,
     Placement,
+    PlatformLost,
     ResourcesGiven,
     ResourcesRefused,
     RestoreBegins,
@@ -65,9 +68,26 @@ def void(c: Conference, event: Voided, rules: Rules) -> Decision:
     """
     if c.legacy:
         return ignore("bound to old hardware: it stays where it is")
-    effects: list[Effect] = [FreeLoad(c.ip, c.placement)] if c.ip else []
-    if c.ip and c.pid:
-        effects.append(ReleaseOnMcu(c.ip, c.pid, c.epoch))
+    step = _without_placement(c, event, "its placement is void")
+    return replace(step, effects=(*step.effects, release_on_mcu(c))) if c.ip and c.pid else step
+
+
+def leave_platform(c: Conference, event: PlatformLost, rules: Rules) -> Decision:
+    """Its platform is abnormal: as for a room, but that platform itself releases what its MCUs run."""
+    if c.legacy or event.platform != c.platformmoid:
+        return ignore("bound to old hardware, or on another platform: it stays where it is")
+    return _without_placement(c, event, f"platform {event.platform} is abnormal")
+
+
+def give_up_creating(c: Conference, event: PlatformLost, rules: Rules) -> Decision:
+    """Its platform has become abnormal before it ran: nothing of it stays, the CM that asked is told (seed 2.3.1)."""
+    if event.platform != c.platformmoid:
+        return ignore("it is being placed on another platform")
+    return give_up(c, ErrCode.PLATFORM_ABNORMAL, event.now_ms, f"platform {event.platform} is abnormal")
+
+
+def _without_placement(c: Conference, event: Voided | PlatformLost, because: str) -> Decision:
+    effects: tuple[Effect, ...] = (free_load(c),) if c.ip else ()
     record = replace(
         c,
         state=State.PENDING_RESTORE,
@@ -81,7 +101,15 @@ def void(c: Conference, event: Voided, rules: Rules) -> Decision:
         due_ms=_next(c, event.now_ms),
         recovery=event.recovery,
     )
-    return Decision(because="its placement is void", record=record, effects=tuple(effects))
+    return Decision(because=because, record=record, effects=effects)
+
+
+def is_abandoned(c: Conference, now_ms: int, rules: Rules) -> bool:
+    """Whether whoever places it should have finished long ago: another platform's business, unless that is cut off."""
+    attempt = c.attempt
+    if c.state is not State.CREATING or attempt is None:
+        return False
+    return now_ms >= attempt.deadline_ms + rules.creating_timeout_ms
 
 
 def due(c: Conference, event: DeadlinePassed, rules: Rules) -> Decision:
@@ -118,12 +146,13 @@ def place(c: Conference, event: ResourcesGiven, rules: Rules) -> Decision:
     if event.placement is None:
         return fail(c, event.now_ms, rules, "no usable MCU among those that RMS gave")
     if expiry.is_over(c, event.now_ms):
-        unused = FreeLoad(event.placement.ip, placement_token(c.source, c.e164, event.placement.epoch))
+        placed = event.placement
+        unused = FreeLoad(placed.ip, placement_token(c.source, c.e164, placed.epoch), placed.platform)
         step = expiry.expire(c, event.now_ms)
         return replace(step, effects=(*step.effects, unused))
     given = replace(attempt, roommoid=event.roommoid, mcus=event.mcus, vrs=event.vrs, xmpu=event.xmpu)
     step = _try_host(replace(c, attempt=given), event.placement, event.now_ms, rules, "RMS answered")
-    left = (FreeLoad(c.ip, c.placement),) if c.ip else ()
+    left = (free_load(c),) if c.ip else ()
     return replace(step, effects=(*step.effects, *left))
 
 
@@ -196,7 +225,7 @@ def fail(
     record = replace(c, attempt=None, due_ms=_next(c, now_ms + (0 if at_once else rules.restore_interval_ms)))
     effects: tuple[Effect, ...] = ()
     if c.state is State.CREATING:
-        effects = (FreeLoad(c.ip, c.placement),)
+        effects = (free_load(c),)
         state = State.PENDING_RESTORE
         record = replace(record, state=state, ip="", pid="", roommoid="", epoch=c.epoch + 1, missed=None)
     return Decision(because=f"{because}; tried again later", record=record, effects=effects, penalise=penalise)
@@ -209,7 +238,7 @@ def _next_host(c: Conference, event: McuRefused | DeadlinePassed, rules: Rules) 
     if event.placement is None or expiry.is_over(c, now_ms):
         return fail(c, now_ms, rules, f"{c.ip} failed, none is left to try", penalise=c.ip)
     step = _try_host(c, event.placement, now_ms, rules, f"{c.ip} failed")
-    return replace(step, effects=(*step.effects, FreeLoad(c.ip, c.placement)), penalise=c.ip)
+    return replace(step, effects=(*step.effects, free_load(c)), penalise=c.ip)
 
 
 def _try_host(c: Conference, placement: Placement, now_ms: int, rules: Rules, because: str) -> Decision:

@@ -25,6 +25,8 @@ class _Waiting(msgspec.Struct):
     e164: str
     mark: str
     parcel: Parcel
+    owner: str = ""
+    """Platform whose instances should have carried it out; empty: this one's."""
 
 
 class RowWriter:
@@ -54,10 +56,10 @@ class RowWriter:
         self._busy = False
         self.down = False
 
-    def carry(self, store: IConferenceStore, e164: str, mark: str, parcel: Parcel) -> None:
+    def carry(self, store: IConferenceStore, e164: str, mark: str, parcel: Parcel, owner: str = "") -> None:
         """Take rows to apply soon; with too many waiting already they are left to the outbox's sweep."""
         if len(self._waiting) < self.MOST_WAITING:
-            self._waiting.append(_Waiting(store, e164, mark, parcel))
+            self._waiting.append(_Waiting(store, e164, mark, parcel, owner))
 
     def tick(self) -> None:
         """Begin to apply what waits."""
@@ -104,7 +106,7 @@ class RowWriter:
             except SqlRefused as error:
                 self._tally.count("rows_refused")
                 self.log.error("{e164}: ALERT: its row is refused: {error}", e164=each.e164, error=str(error))
-                self._outbox.mark_done(each.store, each.e164, SQL_LANE, each.mark)
+                self._outbox.mark_done(each.store, each.e164, SQL_LANE, each.mark, each.owner)
             except SqlError as error:
                 self._note_down(error)
                 return False
@@ -115,7 +117,7 @@ class RowWriter:
 
     def _done(self, batch: list[_Waiting]) -> None:
         for each in batch:
-            self._outbox.mark_done(each.store, each.e164, SQL_LANE, each.mark)
+            self._outbox.mark_done(each.store, each.e164, SQL_LANE, each.mark, each.owner)
         self._tally.count("rows_written", sum(len(each.parcel.rows) for each in batch))
 
     def _note_down(self, error: Exception) -> None:
@@ -158,9 +160,9 @@ class BatchCarrier(Generic[T]):
         self._probe = probe
         self._waiting: list[_Waiting] = []
 
-    def carry(self, store: IConferenceStore, e164: str, mark: str, parcel: Parcel) -> None:
+    def carry(self, store: IConferenceStore, e164: str, mark: str, parcel: Parcel, owner: str = "") -> None:
         """Take a parcel to carry out soon."""
-        self._waiting.append(_Waiting(store, e164, mark, parcel))
+        self._waiting.append(_Waiting(store, e164, mark, parcel, owner))
 
     def tick(self) -> None:
         """Begin to carry out what waits."""
@@ -185,5 +187,5 @@ class BatchCarrier(Generic[T]):
             return False
         self._probe("loads", "after_commit")
         for each in batch:
-            self._outbox.mark_done(each.store, each.e164, self.lane, each.mark)
+            self._outbox.mark_done(each.store, each.e164, self.lane, each.mark, each.owner)
         return True

@@ -10,6 +10,7 @@ from css.domain.conference import Conference
 from css.domain.duty import doubted_below, is_doubted
 from css.domain.epochs import EpochSource
 from css.domain.events import Voided
+from css.domain.ledger import recovery_name
 from css.domain.platforms import Platforms
 from css.handlers.clocks import StoreClocks
 from css.ports.ledger import ILedger, Recovery
@@ -117,7 +118,7 @@ class Doubts:
         if not is_doubted(c, self._own, self._duty.doubted_below(c.source)):
             return None
         begun_ms = self._duty.resumed_ms
-        name = f"platform:{self._own}:{begun_ms}"
+        name = recovery_name("platform", self._own, begun_ms, self._own)
         detected = "the platform is normal again: what its MCUs no longer run"
         await self._ledger().open(Recovery(name, "platform", self._own, detected, begun_ms))
         return Voided(now_ms=now_ms, epoch=self._epochs.next(now_ms, c.epoch), recovery=name)

@@ -10,6 +10,7 @@ import msgspec
 from css.domain import effects as fx
 from css.domain.conference import Conference, Requester, to_fields
 from css.domain.errors import ErrCode
+from css.domain.ledger import keeper_of
 from css.domain.platforms import Platforms
 from css.handlers import addresses as to
 from css.handlers.letters import (
@@ -37,6 +38,10 @@ ANSWER_KEPT_SECONDS = 600
 """How long an answer is repeated to repetitions of its request."""
 
 
+ABROAD_MS = 30_000
+"""How long a command to another platform's MCU is worth publishing there: its next lists show what is still to be told,
+and much later it might speak of what runs there by then."""
+
 Identity = tuple[int, int, str]
 """(epoch, version, salt) of a step; the salt tells steps apart that leave the record alone."""
 
@@ -59,6 +64,8 @@ class Composed(msgspec.Struct, gc=False):
 
     parcels: dict[str, Parcel] = {}
     answers: list[RequestWrite] = []
+    abroad: dict[tuple[str, str], Parcel] = {}
+    """What another platform's instances do, by (platform, lane): they find it in the outbox of the store."""
 
 
 class Composer:
@@ -96,12 +103,15 @@ class _Sheet:
         self.cm_peer = cm_peer
         self.c = c
         self.now_ms = now_ms
-        self.composed = Composed({}, [])
+        self.composed = Composed({}, [], {})
         self.identity = identity
         self._headers = {"x-css-epoch": identity[0], "x-css-version": identity[1]}
         self._count = 0
 
-    def parcel(self, lane: str) -> Parcel:
+    def parcel(self, lane: str, platform: str = "") -> Parcel:
+        """Where effects of a lane are written; `platform`: whose instances carry them out, empty: this one's."""
+        if platform and platform != self.own:
+            return self.composed.abroad.setdefault((platform, lane), Parcel([], [], [], []))
         parcel = self.composed.parcels.get(lane)
         if parcel is None:
             parcel = self.composed.parcels[lane] = Parcel([], [], [], [])
@@ -114,11 +124,15 @@ class _Sheet:
         body: bytes,
         *,
         peer: str = "",
+        platform: str = "",
         correlation_id: str = "",
         reply_to: str = "",
         expiration_ms: int = 0,
     ) -> Outgoing:
-        """Write one message down; its id tells (e164, epoch, version, place within the step)."""
+        """Write one message down; its id tells (e164, epoch, version, place within the step).
+
+        @param peer: to whose broker it goes. @param platform: who publishes it.
+        """
         outgoing = Outgoing(
             address[0],
             address[1],
@@ -133,7 +147,9 @@ class _Sheet:
         token = correlation_id if kind is Kind.MCU_REQUEST else ""
         lane = peer_lane(peer) if peer else lane_at_home(kind, address[0])
         until_ms = self.c.due_ms if lane == ASK_LANE else 0
-        self.parcel(lane).letters.append(Letter(kind, self.now_ms, outgoing, token, until_ms))
+        if platform not in ("", self.own):
+            until_ms = self.now_ms + ABROAD_MS
+        self.parcel(lane, platform).letters.append(Letter(kind, self.now_ms, outgoing, token, until_ms))
         return outgoing
 
     def ask_host(self, body: bytes, ttl_ms: int) -> None:
@@ -147,12 +163,16 @@ class _Sheet:
             expiration_ms=ttl_ms,
         )
 
-    def answer(self, requester: Requester, message: Message) -> None:
-        """Write the answer to a request down, and remember it."""
+    def answer(self, requester: Requester, message: Message, platform: str = "") -> None:
+        """Write the answer to a request down, and remember it.
+
+        @param platform: whose CM has asked; empty: this one's.
+        """
         kind, address = answer_address(requester)
-        outgoing = self.send(
-            kind, address, encode(message), peer=requester.origin, correlation_id=requester.correlation_id
-        )
+        # The requester's own platform, as the one that took the request saw it.
+        peer = requester.origin or platform
+        peer = "" if peer == self.own else peer
+        outgoing = self.send(kind, address, encode(message), peer=peer, correlation_id=requester.correlation_id)
         if requester.request_key:
             self.composed.answers.append(remembered(requester, outgoing))
 
@@ -219,7 +239,7 @@ def _warn_of_end(s: _Sheet, effect: fx.WarnOfEnd) -> None:
 
 def _release_on_mcu(s: _Sheet, effect: fx.ReleaseOnMcu) -> None:
     body = encode(create.McuReleaseCommand(confE164=s.c.e164, ip=effect.ip, pid=effect.pid, epoch=effect.epoch))
-    s.send(Kind.COMMAND, (to.DEFAULT, to.mcu_queue(effect.ip, effect.pid)), body)
+    s.send(Kind.COMMAND, (to.DEFAULT, to.mcu_queue(effect.ip, effect.pid)), body, platform=effect.platform)
 
 
 def _answer_created(s: _Sheet, effect: fx.AnswerCreated) -> None:
@@ -236,12 +256,13 @@ def _answer_created(s: _Sheet, effect: fx.AnswerCreated) -> None:
             platformmoid=c.platformmoid,
             endtime=c.endtime,
         ),
+        c.platformmoid,
     )
 
 
 def _answer_refused(s: _Sheet, effect: fx.AnswerRefused) -> None:
     nack = create.CreateNack(confE164=s.c.e164, mtreqid=effect.requester.mtreqid, errcode=effect.errcode.value)
-    s.answer(effect.requester, nack)
+    s.answer(effect.requester, nack, s.c.platformmoid)
 
 
 def _answer_released(s: _Sheet, effect: fx.AnswerReleased) -> None:
@@ -318,18 +339,18 @@ def _delete_row(s: _Sheet, effect: fx.DeleteRow) -> None:
 
 
 def _free_load(s: _Sheet, effect: fx.FreeLoad) -> None:
-    s.parcel(LOAD_LANE).bookings.append((effect.ip, effect.token))
+    s.parcel(LOAD_LANE, effect.platform).bookings.append((effect.ip, effect.token))
 
 
 def _take_load(s: _Sheet, effect: fx.TakeLoad) -> None:
-    s.parcel(TAKE_LANE).bookings.append((effect.ip, effect.token))
+    s.parcel(TAKE_LANE, effect.platform).bookings.append((effect.ip, effect.token))
 
 
 def _note(s: _Sheet, effect: fx.Note) -> None:
     epoch, version, _ = s.identity
     mark = f"{epoch}.{version}"
     step = LedgerStep(effect.recovery, s.c.e164, mark, s.now_ms, effect.text, effect.joins, effect.settled)
-    s.parcel(LEDGER_LANE).steps.append(step)
+    s.parcel(LEDGER_LANE, keeper_of(effect.recovery)).steps.append(step)
 
 
 def _bill(s: _Sheet, effect: fx.Bill) -> None:

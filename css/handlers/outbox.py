@@ -195,6 +195,10 @@ def parked(message: Outgoing, reason: str, queue: str, **headers: object) -> Out
     )
 
 
+Carrier = Callable[[IConferenceStore, str, str, Parcel, str], None]
+"""Takes store, number, mark, parcel, and the platform whose instances should do it (empty: this one's)."""
+
+
 class Outbox:
     """The outbox as steps see it: writes entries into a commit, then carries them out.
 
@@ -220,15 +224,23 @@ class Outbox:
         self._probe = probe
         self._done: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
         self._carrying: set[tuple[str, str, str, str]] = set()
-        self.carriers: dict[str, Callable[[IConferenceStore, str, str, Parcel], None]] = {}
+        self.carriers: dict[str, Carrier] = {}
         """What carries out the lanes that are not messages, by lane; each clears its entries itself."""
 
-    def entries(self, parcels: Mapping[str, Parcel], mark: str, now_ms: int) -> tuple[OutboxEntry, ...]:
-        """The parcels of one step, as its commit takes them."""
-        return tuple(self._entry(lane, mark, parcel.data(), now_ms) for lane, parcel in parcels.items())
+    def entries(
+        self,
+        parcels: Mapping[str, Parcel],
+        mark: str,
+        now_ms: int,
+        abroad: Mapping[tuple[str, str], Parcel] = {},
+    ) -> tuple[OutboxEntry, ...]:
+        """The parcels of one step, as its commit takes them. @param abroad: see `Composed.abroad`; due at once."""
+        at_home = [self._entry(lane, mark, parcel.data(), now_ms) for lane, parcel in parcels.items()]
+        others = [OutboxEntry(owner, lane, mark, each.data(), now_ms) for (owner, lane), each in abroad.items()]
+        return (*at_home, *others)
 
-    def _entry(self, lane: str, mark: str, data: bytes, now_ms: int) -> OutboxEntry:
-        return OutboxEntry(self._own, lane, mark, data, now_ms + lease_of(lane, self._lease_ms))
+    def _entry(self, lane: str, mark: str, data: bytes, now_ms: int, owner: str = "") -> OutboxEntry:
+        return OutboxEntry(owner or self._own, lane, mark, data, now_ms + lease_of(lane, self._lease_ms))
 
     def cleared(self, store: IConferenceStore, e164: str) -> tuple[tuple[str, str, str], ...]:
         """Entries of a number that are done and not yet forgotten: the next commit takes them along.
@@ -275,7 +287,7 @@ class Outbox:
         for lane, carrier in self.carriers.items():
             if lane in ready:
                 # Rows carry their version and places their token: their order does not matter.
-                carrier(store, e164, mark, ready.pop(lane))
+                carrier(store, e164, mark, ready.pop(lane), "")
         for lane in waiting:
             if lane != ASK_LANE:
                 ready.pop(lane, None)
@@ -307,9 +319,9 @@ class Outbox:
         """Whether this instance is sending an entry right now: a busy one may take longer than the lease."""
         return (store.platform, e164, lane, mark) in self._carrying
 
-    def is_done(self, store: IConferenceStore, e164: str, lane: str, mark: str) -> bool:
+    def is_done(self, store: IConferenceStore, e164: str, lane: str, mark: str, owner: str = "") -> bool:
         """Whether this instance has carried an entry out, and has not forgotten it yet."""
-        return (self._own, lane, mark) in self._done.get((store.platform, e164), ())
+        return (owner or self._own, lane, mark) in self._done.get((store.platform, e164), ())
 
     async def _settle(
         self, store: IConferenceStore, e164: str, mark: str, lanes: Mapping[str, list[Letter]], left: list[Letter]
@@ -321,13 +333,18 @@ class Outbox:
             elif len(left_here) < len(letters):
                 await self.keep_only(store, e164, lane, mark, left_here)
 
-    def mark_done(self, store: IConferenceStore, e164: str, lane: str, mark: str) -> None:
-        """An entry has been carried out; it is forgotten with the number's next commit, or by `flush`."""
-        self._done.setdefault((store.platform, e164), []).append((self._own, lane, mark))
+    def mark_done(self, store: IConferenceStore, e164: str, lane: str, mark: str, owner: str = "") -> None:
+        """An entry has been carried out; it is forgotten with the number's next commit, or by `flush`.
 
-    async def keep_only(self, store: IConferenceStore, e164: str, lane: str, mark: str, left: list[Letter]) -> None:
-        """Of an entry, only some letters are still to be sent."""
-        entry = self._entry(lane, mark, pack(left), self._clocks.now_ms(store.platform))
+        @param owner: platform whose instances should have done it; empty: this one's.
+        """
+        self._done.setdefault((store.platform, e164), []).append((owner or self._own, lane, mark))
+
+    async def keep_only(
+        self, store: IConferenceStore, e164: str, lane: str, mark: str, left: list[Letter], owner: str = ""
+    ) -> None:
+        """Of an entry, only some letters are still to be sent. `owner` as of `mark_done`."""
+        entry = self._entry(lane, mark, pack(left), self._clocks.now_ms(store.platform), owner)
         await store.commit(Commit(e164=e164, touch_record=False, outbox=(entry,)))
 
     async def flush(self, stores: Mapping[str, IConferenceStore]) -> None:

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from css.domain.conference import Conference, Fields, State, from_fields
 from css.domain.decision import Decision
-from css.domain.effects import TakeLoad
+from css.domain.effects import take_load
 from css.domain.platforms import Platforms
 from css.handlers.clocks import StoreClocks
 from css.handlers.steps import Steps, reservations
@@ -107,7 +107,7 @@ class Rebuilding:
         if c is None:
             self.log.error("{e164}: ALERT: its record is lost, and its row does not say enough", e164=row.e164)
             return False
-        decision = Decision(because="rebuilt from its row", record=c, effects=(TakeLoad(c.ip, c.placement),))
+        decision = Decision(because="rebuilt from its row", record=c, effects=(take_load(c),))
 
         def extras(commit: Commit) -> Commit:
             # What runs counts, whatever the limit says now.

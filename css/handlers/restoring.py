@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -11,7 +11,8 @@ from twisted.logger import Logger
 from css.domain import expiry
 from css.domain.conference import Conference, Situation, from_fields
 from css.domain.epochs import EpochSource
-from css.domain.events import Event, McuLost, RestoreBegins, Voided
+from css.domain.events import Event, McuLost, PlatformLost, RestoreBegins, Voided
+from css.domain.ledger import recovery_name
 from css.handlers.clocks import StoreClocks
 from css.handlers.steps import Steps
 from css.handlers.tally import Tally
@@ -64,14 +65,15 @@ class Restoring:
         @param detected: how it was noticed, for the ledger.
         @return: how many there were. Fails with `StoreError`; what was done stays done.
         """
-        recovery = self._recovery("mcu", f"{process.ip}:{process.pid}", detected)
+        recovery = self.recovery("mcu", f"{process.ip}:{process.pid}", detected)
 
         def event(c: Conference, now_ms: int) -> Event | None:
             if c.situation is not Situation.ONGOING or (c.ip, c.pid) != (process.ip, process.pid):
                 return None
             return McuLost(now_ms=now_ms, ip=process.ip, pid=process.pid, recovery=recovery.name)
 
-        return await self._each(f"mcu/{self._own}/{process.ip}/{process.pid}", "lose", recovery, event)
+        index = f"mcu/{self._own}/{process.ip}/{process.pid}"
+        return await self.each(self._stores.values(), index, "lose", recovery, event)
 
     async def void_room(self, roommoid: str) -> int:
         """Take everything off a room that is abnormal, in every store. To be repeated while it is abnormal.
@@ -93,24 +95,30 @@ class Restoring:
         return await self._void(f"mcu/{self._own}/{ip}/{pid}", roommoid, is_there)
 
     async def _void(self, index: str, roommoid: str, is_there: Callable[[Conference], bool]) -> int:
-        recovery = self._recovery("room", roommoid, "the PMS says that the room is abnormal")
+        recovery = self.recovery("room", roommoid, "the PMS says that the room is abnormal")
 
         def event(c: Conference, now_ms: int) -> Event | None:
             if not c.has_run or c.legacy or not is_there(c):
                 return None
             return Voided(now_ms=now_ms, epoch=self._epochs.next(now_ms, c.epoch), recovery=recovery.name)
 
-        return await self._each(index, "void", recovery, event)
+        return await self.each(self._stores.values(), index, "void", recovery, event)
 
-    def _recovery(self, kind: str, subject: str, detected: str) -> Recovery:
+    def recovery(self, kind: str, subject: str, detected: str) -> Recovery:
+        """A new one, not entered yet: that comes with its first conference."""
         begun_ms = self._clocks.now_ms(self._own)
-        return Recovery(f"{kind}:{subject}:{begun_ms}", kind, subject, detected, begun_ms)
+        return Recovery(recovery_name(kind, subject, begun_ms, self._own), kind, subject, detected, begun_ms)
 
-    async def _each(self, index: str, name: str, recovery: Recovery, event: MakeEvent) -> int:
-        """Make a step of each conference in an index of every store. @return: how many were changed."""
+    async def each(
+        self, stores: Iterable[IConferenceStore], index: str, name: str, recovery: Recovery, event: MakeEvent
+    ) -> int:
+        """Make a step of each conference in an index of some stores. @return: how many are to be restored.
+
+        Fails with the last `StoreError`, after all stores have been tried.
+        """
         entry = _Entry(self._ledger, recovery)
         changed, failed = 0, None
-        for store in list(self._stores.values()):
+        for store in list(stores):
             try:
                 cursor = ""
                 while True:
@@ -138,7 +146,7 @@ class Restoring:
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
             made = None if c is None else event(c, now_ms)
-            if made is not None:
+            if isinstance(made, McuLost | Voided | PlatformLost) and made.recovery:
                 await entry.open()
             return made
 
@@ -150,7 +158,7 @@ class Restoring:
             except Exception:
                 self.log.failure("{e164}: ALERT: its step {name} failed", e164=e164, name=name)
                 return False
-            return decision is not None and decision.changed
+            return decision is not None and decision.changed and decision.record is not None
 
         return sum(await all_of(step(e164) for e164 in numbers))
 

@@ -222,7 +222,7 @@ class Steps:
         salt = "" if decision.changed else f"{now_ms}-{_digest(decision.effects)}"
         composed = self._composer.compose(decision.effects, subject, (epoch, version, salt), now_ms)
         mark = f"{epoch}.{version}.{salt}" if salt else f"{epoch}.{version}"
-        entries = self._outbox.entries(composed.parcels, mark, now_ms)
+        entries = self._outbox.entries(composed.parcels, mark, now_ms, composed.abroad)
         fields = to_fields(decision.record) if decision.record is not None else {}
         commit = _commit_of(e164, known, decision, fields, now_ms)
         commit = msgspec.structs.replace(commit, outbox=entries, answers=tuple(composed.answers))

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from css.domain.conference import Conference, Size, State
 from css.domain.decision import Decision
-from css.domain.effects import TakeLoad
+from css.domain.effects import take_load
 from css.domain.epochs import EpochSource
 from css.domain.expiry import schedule
 from css.handlers import addresses as to
@@ -177,7 +177,7 @@ class Strangers:
         decision = Decision(
             because=f"its record was lost; rebuilt as {notice.ip} process {notice.pid} lists it",
             record=c,
-            effects=(TakeLoad(c.ip, c.placement),),
+            effects=(take_load(c),),
         )
 
         def extras(commit: Commit) -> Commit:

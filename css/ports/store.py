@@ -186,6 +186,9 @@ class IConferenceStore(Interface):
         Each is claimed: it moves back to `restore/<platform>`, scored now + `lease_ms`.
         """
 
+    async def due_before(index: str, before_ms: int, limit: int) -> list[str]:
+        """Numbers in a sorted set whose score is at or below a time, lowest first, at most `limit`. None is claimed."""
+
     async def differing(ip: str, pid: str, entries: Sequence[tuple[str, str]]) -> list[str]:
         """Of (e164, epoch) entries, epoch as text or empty: the numbers whose record is not `ongoing` on this process
         with that epoch (any, if empty), or was missed by an earlier list (field `missed`)."""

@@ -30,7 +30,17 @@ Observer = Callable[[str, tuple[Any, ...], Callable[[], Any]], Any]
 """Called with a command's name, its arguments and what executes it; returns its answer."""
 
 POLLS = frozenset(
-    {"claim_due", "ready_restores", "outbox_lanes", "take_outbox", "claim_bookings", "claim_gone", "abnormal_rooms"}
+    {
+        "claim_due",
+        "due_before",
+        "index_size",
+        "ready_restores",
+        "outbox_lanes",
+        "take_outbox",
+        "claim_bookings",
+        "claim_gone",
+        "abnormal_rooms",
+    }
 )
 """Commands that change nothing if they find nothing: an empty answer then needs no journey, which skips idle time."""
 NOTHING_READY = (0, False)

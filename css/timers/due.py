@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
+from css.domain.conference import due_index
 from css.handlers.clocks import StoreClocks
 from css.ports.store import IConferenceStore, StoreError
 
@@ -48,7 +49,7 @@ class DueWork:
 
     async def _tick_store(self, store: IConferenceStore) -> None:
         while True:
-            numbers = await store.claim_due(f"due/{self._own}", LEASE_MS, PAGE)
+            numbers = await store.claim_due(due_index(self._own), LEASE_MS, PAGE)
             work = [Deferred.fromCoroutine(self._one(store, e164)) for e164 in numbers]
             await DeferredList(work, consumeErrors=True)
             if len(numbers) < PAGE:

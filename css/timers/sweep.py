@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from css.domain.platforms import Platforms
 from css.handlers.effects import Parcel
 from css.handlers.letters import (
     ASK_LANE,
     LEDGER_LANE,
+    LOAD_LANE,
     SQL_LANE,
+    TAKE_LANE,
     lease_of,
     peer_of,
     unpack_bookings,
@@ -32,8 +35,13 @@ MOST_FOR_A_PEER = 10_000
 """How many entries wait for one platform that can't be reached (contract, section 1)."""
 
 
+LEFT_TO_THEIR_OWNER = (ASK_LANE, LOAD_LANE, TAKE_LANE, LEDGER_LANE)
+"""What nobody does for a platform that is abnormal."""
+
+
 class OutboxSweep:
-    """One round looks through the lanes of this platform in every store.
+    """One round looks through the lanes of this platform in every store; in those of source platforms that are served
+    here, also through the lanes of platforms that are abnormal.
 
     @param lease_ms: how long a claimed number is left to the instance that claimed it.
     """
@@ -44,6 +52,7 @@ class OutboxSweep:
         self,
         reactor: IReactorTime,
         own: str,
+        platforms: Callable[[], Platforms],
         stores: Mapping[str, IConferenceStore],
         outbox: Outbox,
         post: Post,
@@ -53,6 +62,7 @@ class OutboxSweep:
     ) -> None:
         self._reactor = reactor
         self._own = own
+        self._platforms = platforms
         self._stores = stores
         self._outbox = outbox
         self._post = post
@@ -75,6 +85,8 @@ class OutboxSweep:
             try:
                 for lane in await store.outbox_lanes(self._own):
                     await self._sweep(store, lane)
+                for owner in self._abnormal(store):
+                    await self._sweep_of(store, owner)
             except StoreError as error:
                 failed = error
         if self._tally["parked_unreachable"] > parked:
@@ -82,6 +94,30 @@ class OutboxSweep:
             self.log.error("ALERT: {count} messages to platforms that can't be reached are parked", count=count)
         if failed is not None:
             raise failed
+
+    def _abnormal(self, store: IConferenceStore) -> list[str]:
+        """Platforms whose instances may not be there to sweep the store, which is served here."""
+        return [platform for source, platform in self._platforms().lost if source == store.platform]
+
+    async def _sweep_of(self, store: IConferenceStore, owner: str) -> None:
+        """What an abnormal platform has left: its letters as far as its broker can be reached, its rows.
+
+        What it has asked of its RMS and its MCUs is of no use any more, what it counts is in its own Redis.
+        """
+        for lane in await store.outbox_lanes(owner):
+            if lane in LEFT_TO_THEIR_OWNER:
+                continue
+            peer = self._peer(owner, lane)
+            if not peer or self._post.reaches(peer):
+                while await self._sweep_page(store, lane, owner):
+                    pass
+
+    def _peer(self, owner: str, lane: str) -> str:
+        """Whose broker the letters of a lane go to; empty: the own one, or it is no lane of letters."""
+        if lane in self._outbox.carriers:
+            return ""
+        peer = peer_of(lane) or owner
+        return "" if peer == self._own else peer
 
     async def _sweep(self, store: IConferenceStore, lane: str) -> None:
         peer = peer_of(lane)
@@ -106,31 +142,33 @@ class OutboxSweep:
         finally:
             self._surplus = 0
 
-    async def _sweep_page(self, store: IConferenceStore, lane: str) -> bool:
+    async def _sweep_page(self, store: IConferenceStore, lane: str, owner: str = "") -> bool:
         """Carry one page out. @return: whether another may follow at once: there is more, and this one has gone."""
-        batches = await store.take_outbox(self._own, lane, lease_of(lane, self._lease_ms), PAGE)
+        batches = await store.take_outbox(owner or self._own, lane, lease_of(lane, self._lease_ms), PAGE)
         gone = True
         for batch in batches:
             self._probe("sweep", "before_publish")
             for mark, data in batch.entries:
-                if not await self._again(store, lane, batch, mark, data):
+                if not await self._again(store, lane, batch, mark, data, owner):
                     gone = False
                     if lane != ASK_LANE:
                         break  # what comes later may not overtake it
         # Rows and places only join a queue here, which is bounded: one page a round.
         return gone and len(batches) == PAGE and lane not in self._outbox.carriers
 
-    async def _again(self, store: IConferenceStore, lane: str, batch: OutboxBatch, mark: str, data: bytes) -> bool:
+    async def _again(
+        self, store: IConferenceStore, lane: str, batch: OutboxBatch, mark: str, data: bytes, owner: str
+    ) -> bool:
         """Carry one entry out; whether the number's next one may follow."""
-        if self._outbox.is_done(store, batch.e164, lane, mark):
+        if self._outbox.is_done(store, batch.e164, lane, mark, owner):
             return True
-        if self._outbox.is_carrying(store, batch.e164, lane, mark):
+        if not owner and self._outbox.is_carrying(store, batch.e164, lane, mark):
             return False
         self._tally.count(f"swept_{lane.partition('/')[0]}")
         try:
             if lane in self._outbox.carriers:
                 parcel = _parcel(lane, data)
-                self._outbox.carriers[lane](store, batch.e164, mark, parcel)
+                self._outbox.carriers[lane](store, batch.e164, mark, parcel, owner)
                 return True
             letters = unpack_letters(data)
         except msgspec.MsgspecError as error:
@@ -140,19 +178,20 @@ class OutboxSweep:
                 lane=lane,
                 error=str(error),
             )
-            self._outbox.mark_done(store, batch.e164, lane, mark)
+            self._outbox.mark_done(store, batch.e164, lane, mark, owner)
             return True
         if self._surplus:
             self._surplus -= 1
             left = await self._post.give_up(letters)
         else:
-            left = await self._post.deliver(letters, store.platform, peer_of(lane), patient=False)
+            peer = self._peer(owner or self._own, lane)
+            left = await self._post.deliver(letters, store.platform, peer, patient=False)
         self._probe("sweep", "after_confirm")
         if not left:
-            self._outbox.mark_done(store, batch.e164, lane, mark)
+            self._outbox.mark_done(store, batch.e164, lane, mark, owner)
             return True
         if len(left) < len(letters):
-            await self._outbox.keep_only(store, batch.e164, lane, mark, left)
+            await self._outbox.keep_only(store, batch.e164, lane, mark, left, owner)
         return False
 
 

@@ -293,6 +293,15 @@ class SyncStoreContract(StoreFixture):
         self.assertEqual(await self.store.differing(IP, "a", [("1", ""), ("6", ""), ("7", "")]), ["7"])
         self.assertEqual(await self.store.differing(IP, "a", []), [])
 
+    async def test_overdue_ones_are_found_and_not_claimed(self: Any) -> None:
+        for e164, due in (("1", 7), ("2", 5), ("3", 9), ("4", 6)):
+            await self.store.commit(Commit(e164=e164, touch_record=False, index_add={"due/B": due}))
+        for _ in range(2):
+            self.assertEqual(await self.store.due_before("due/B", 7, 9), ["2", "4", "1"])
+        self.assertEqual(await self.other.due_before("due/B", 7, 2), ["2", "4"])
+        self.assertEqual(await self.store.due_before("due/B", 4, 9), [])
+        self.assertEqual(await self.store.due_before("none", 7, 9), [])
+
 
 class RestoreQueueContract(StoreFixture):
     """The queue of those that wait to be restored."""

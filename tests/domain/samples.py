@@ -20,6 +20,7 @@ from css.domain.events import (
     McuProcess,
     McuRefused,
     Placement,
+    PlatformLost,
     ReleaseAsked,
     ResourcesGiven,
     ResourcesRefused,
@@ -199,6 +200,12 @@ def void(**changes: Any) -> Voided:
     return replace(Voided(now_ms=NOW_MS, epoch=FRESH_EPOCH, recovery="room:1"), **changes)
 
 
+def platform_lost(**changes: Any) -> PlatformLost:
+    """Platform pA is abnormal."""
+    event = PlatformLost(now_ms=NOW_MS, platform="pA", epoch=FRESH_EPOCH, recovery="platform:1")
+    return replace(event, **changes)
+
+
 def listed(**changes: Any) -> Listed:
     """Process 11 of 10.0.0.1 lists the present placement."""
     event = Listed(
@@ -245,6 +252,7 @@ EVENTS: dict[type[Event], Event] = {
     RestoreBegins: RestoreBegins(now_ms=NOW_MS),
     McuLost: lost(),
     Voided: void(),
+    PlatformLost: platform_lost(),
     Listed: listed(),
     Absent: absent(),
     DelayAsked: delay_asked(),

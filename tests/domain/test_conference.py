@@ -141,7 +141,7 @@ class Indexes(SynchronousTestCase):
 
     def test_in_each_situation(self) -> None:
         """By platform always; by due time where it awaits something; by host and room where it has one."""
-        base = {"platform/pA": samples.NOW}
+        base = {"platform/pA": samples.NOW, "live/pA": samples.NOW}
         due = samples.NOW_MS + 5_000
         self.assertEqual(records.indexes(samples.asking_rms()), base | {"due/pA": due})
         self.assertEqual(
@@ -153,6 +153,7 @@ class Indexes(SynchronousTestCase):
             records.indexes(samples.ongoing()),
             {
                 "platform/pA": began,
+                "live/pA": began,
                 "mcu/pA/10.0.0.1/11": began,
                 "room/pA/room-1": began,
                 "due/pA": samples.ongoing().due_ms,
@@ -162,6 +163,14 @@ class Indexes(SynchronousTestCase):
     def test_legacy(self) -> None:
         """Those that are bound to old hardware are found among all others."""
         self.assertEqual(records.indexes(samples.ongoing(legacy=True))["legacy/pA"], samples.NOW - 60)
+
+    def test_lost_with_its_platform(self) -> None:
+        """What runs or is being placed there; not what waits, nor what is bound to old hardware and runs."""
+        lost = [samples.asking_rms(), samples.asking_rms(legacy=True), samples.asking_mcu(), samples.restoring()]
+        for c in (*lost, samples.ongoing()):
+            self.assertIn("live/pA", records.indexes(c), c.situation)
+        for c in (samples.pending_restore(), samples.restore_asking_rms(), samples.ongoing(legacy=True)):
+            self.assertNotIn("live/pA", records.indexes(c), c.situation)
 
     def test_owner_of_the_deadline(self) -> None:
         """Where it really runs; a conference that waits to be restored belongs to its source."""

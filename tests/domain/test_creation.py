@@ -242,9 +242,9 @@ class LateAck(Base):
                 TellRestored(),
                 ReportRunning(),
                 SaveRow(),
-                TakeLoad("10.0.0.5", record.placement),
-                FreeLoad("10.0.0.1", samples.ongoing().placement),
-                ReleaseOnMcu("10.0.0.1", "11", EPOCH),
+                TakeLoad("10.0.0.5", record.placement, "pA"),
+                FreeLoad("10.0.0.1", samples.ongoing().placement, "pA"),
+                ReleaseOnMcu("10.0.0.1", "11", EPOCH, "pA"),
             ),
         )
 
@@ -252,10 +252,10 @@ class LateAck(Base):
         """While RMS or another host is asked; the CM gets its ACK, the booked place is given back."""
         newer = samples.accepted(ip="10.0.0.5", pid="7", epoch=EPOCH + 4)
         from_rms = decide(samples.asking_rms(), newer, RULES)
-        taken = TakeLoad("10.0.0.5", f"pA/0755001/{EPOCH + 4}")
+        taken = TakeLoad("10.0.0.5", f"pA/0755001/{EPOCH + 4}", "pA")
         self.assertEqual(from_rms.effects, (AnswerCreated(CM), ReportRunning(), SaveRow(), taken))
         from_host = decide(samples.asking_mcu(), newer, RULES)
-        place = FreeLoad("10.0.0.1", samples.asking_mcu().placement)
+        place = FreeLoad("10.0.0.1", samples.asking_mcu().placement, "pA")
         self.assertEqual(from_host.effects, (AnswerCreated(CM), ReportRunning(), SaveRow(), taken, place))
         for decision in (from_rms, from_host):
             assert decision.record is not None
@@ -283,7 +283,7 @@ class NextHost(Base):
             self.assertEqual(record.attempt.mcus, ("10.0.0.3",))
             self.assertEqual(record.due_ms, event.now_ms + 5_000)
             self.assertEqual(
-                decision.effects, (AskMcuToCreate(5_000), FreeLoad("10.0.0.1", samples.asking_mcu().placement))
+                decision.effects, (AskMcuToCreate(5_000), FreeLoad("10.0.0.1", samples.asking_mcu().placement, "pA"))
             )
             self.assertEqual(decision.penalise, "10.0.0.1")
 
@@ -298,7 +298,7 @@ class NextHost(Base):
         for event, errcode in cases:
             decision = decide(c, event, RULES)
             self.refuses(decision, errcode)
-            self.assertIn(FreeLoad("10.0.0.1", c.placement), decision.effects)
+            self.assertIn(FreeLoad("10.0.0.1", c.placement, "pA"), decision.effects)
             self.assertEqual(decision.penalise, "10.0.0.1")
 
     def test_each_host_once_until_the_deadline(self) -> None:

@@ -41,8 +41,8 @@ class Released(SynchronousTestCase):
             decision.effects,
             (
                 AnswerReleased(RELEASER),
-                ReleaseOnMcu("10.0.0.1", "11", EPOCH),
-                FreeLoad("10.0.0.1", c.placement),
+                ReleaseOnMcu("10.0.0.1", "11", EPOCH, "pA"),
+                FreeLoad("10.0.0.1", c.placement, "pA"),
                 TellReleased(EndReason.RELEASED),
                 ReportGone(),
                 DeleteRow(),
@@ -58,7 +58,7 @@ class Released(SynchronousTestCase):
         self.assertEqual(asking_rms.effects, (AnswerReleased(RELEASER), nack))
         c = samples.asking_mcu()
         asking_mcu = decide(c, samples.release_asked(), RULES)
-        self.assertEqual(asking_mcu.effects, (AnswerReleased(RELEASER), nack, FreeLoad("10.0.0.1", c.placement)))
+        self.assertEqual(asking_mcu.effects, (AnswerReleased(RELEASER), nack, FreeLoad("10.0.0.1", c.placement, "pA")))
         for decision in (asking_rms, asking_mcu):
             self.assertIs(decision.ended, EndReason.FAILED)
 
@@ -76,8 +76,8 @@ class Released(SynchronousTestCase):
         self.assertIn(TellReleased(EndReason.RELEASED), decision.effects)
         for c in (samples.pending_restore(), samples.restore_asking_rms()):
             decision = decide(c, samples.release_asked(), RULES)
-            self.assertIn(ReleaseOnMcu("10.0.0.1", "11", EPOCH), decision.effects)
-            self.assertIn(FreeLoad("10.0.0.1", c.placement), decision.effects)
+            self.assertIn(ReleaseOnMcu("10.0.0.1", "11", EPOCH, "pA"), decision.effects)
+            self.assertIn(FreeLoad("10.0.0.1", c.placement, "pA"), decision.effects)
             self.assertIn(TellReleased(EndReason.RELEASED), decision.effects)
 
 
@@ -88,7 +88,7 @@ class EndNotice(SynchronousTestCase):
         """The CM is told `released`; no command goes to the MCU, which has ended it itself."""
         c = samples.ongoing()
         expected = (
-            FreeLoad("10.0.0.1", c.placement),
+            FreeLoad("10.0.0.1", c.placement, "pA"),
             TellReleased(EndReason.RELEASED),
             ReportGone(),
             DeleteRow(),
@@ -131,7 +131,7 @@ class EndNotice(SynchronousTestCase):
         decision = decide(c, samples.ended(), RULES)
         self.assertEqual(
             decision.effects,
-            (AnswerRefused(CM, ErrCode.MCU_REJECTED), FreeLoad("10.0.0.1", c.placement)),
+            (AnswerRefused(CM, ErrCode.MCU_REJECTED), FreeLoad("10.0.0.1", c.placement, "pA")),
         )
         self.assertIs(decision.ended, EndReason.FAILED)
 
@@ -152,7 +152,7 @@ class Everywhere(SynchronousTestCase):
                 decision = decide(conference, event, RULES)
                 if decision.ended is not None:
                     freed = [each for each in decision.effects if isinstance(each, FreeLoad)]
-                    expected = [FreeLoad(conference.ip, conference.placement)] if conference.ip else []
+                    expected = [FreeLoad(conference.ip, conference.placement, "pA")] if conference.ip else []
                     self.assertEqual(freed, expected, (situation, event))
 
     def test_notice_and_bill_exactly_if_it_ran(self) -> None:

@@ -45,8 +45,8 @@ class Schedule(SynchronousTestCase):
         self.assertEqual(
             last.effects[:3],
             (
-                ReleaseOnMcu("10.0.0.1", "11", EPOCH),
-                FreeLoad("10.0.0.1", c.placement),
+                ReleaseOnMcu("10.0.0.1", "11", EPOCH, "pA"),
+                FreeLoad("10.0.0.1", c.placement, "pA"),
                 TellReleased(EndReason.EXPIRED),
             ),
         )

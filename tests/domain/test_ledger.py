@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from css.domain.conference import Conference
 from css.domain.effects import Note
-from css.domain.events import Event, McuLost, RestoreBegins, Voided
+from css.domain.events import Event, McuLost, PlatformLost, RestoreBegins, Voided
 from css.domain.machine import decide
 from tests.domain import samples
 from tests.domain.samples import NOW_MS, RULES
@@ -55,6 +55,6 @@ class Notes(SynchronousTestCase):
         """Conferences that are part of no recovery, and events that change nothing."""
         for situation, c in samples.IN_SITUATION.items():
             for event in samples.EVENTS.values():
-                if not isinstance(event, McuLost | Voided):
+                if not isinstance(event, McuLost | PlatformLost | Voided):
                     self.assertEqual(self.notes(c, event)[1], [], (situation, event))
         self.assertEqual(self.notes(samples.pending_restore(recovery="mcu:1"), samples.lost(recovery="mcu:2"))[1], [])

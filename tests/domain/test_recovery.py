@@ -93,7 +93,7 @@ class Void(Base):
         self.assertEqual((after.ip, after.pid, after.roommoid, after.epoch), ("", "", "", FRESH_EPOCH))
         self.assertEqual(after.recovery, "room:1")
         self.assertEqual(
-            decision.effects[:2], (FreeLoad("10.0.0.1", c.placement), ReleaseOnMcu("10.0.0.1", "11", EPOCH))
+            decision.effects[:2], (FreeLoad("10.0.0.1", c.placement, "pA"), ReleaseOnMcu("10.0.0.1", "11", EPOCH, "pA"))
         )
 
     def test_what_still_speaks_of_the_old_placement_changes_nothing(self) -> None:
@@ -165,7 +165,7 @@ class RmsAnswers(Base):
         after = record(decision)
         self.assertIs(after.situation, Situation.RESTORE_ASKING_MCU)
         self.assertEqual((after.ip, after.pid, after.roommoid, after.epoch), ("10.0.0.2", "", "room-2", NEXT_EPOCH))
-        self.assertEqual(decision.effects, (AskMcuToRestore(5_000, 2), FreeLoad("10.0.0.1", c.placement)))
+        self.assertEqual(decision.effects, (AskMcuToRestore(5_000, 2), FreeLoad("10.0.0.1", c.placement, "pA")))
         endless = decide(samples.restore_asking_rms(endtime=0), samples.given(), RULES)
         self.assertEqual(endless.effects[0], AskMcuToRestore(5_000, 0))
 
@@ -195,7 +195,7 @@ class RmsAnswers(Base):
         """No host is asked any more; the booked place goes back."""
         decision = decide(samples.restore_asking_rms(endtime=NOW), samples.given(), RULES)
         self.assertIs(decision.ended, EndReason.EXPIRED)
-        self.assertIn(FreeLoad("10.0.0.2", f"pA/0755001/{NEXT_EPOCH}"), decision.effects)
+        self.assertIn(FreeLoad("10.0.0.2", f"pA/0755001/{NEXT_EPOCH}", "pA"), decision.effects)
 
 
 class McuAnswers(Base):
@@ -225,8 +225,8 @@ class McuAnswers(Base):
         decision = decide(c, samples.accepted(ip="10.0.0.5", epoch=c.epoch + 9), RULES)
         after = record(decision)
         self.assertEqual((after.state, after.ip, after.epoch), (State.ONGOING, "10.0.0.5", c.epoch + 9))
-        self.assertIn(TakeLoad("10.0.0.5", after.placement), decision.effects)
-        self.assertIn(FreeLoad("10.0.0.1", c.placement), decision.effects)
+        self.assertIn(TakeLoad("10.0.0.5", after.placement, "pA"), decision.effects)
+        self.assertIn(FreeLoad("10.0.0.1", c.placement, "pA"), decision.effects)
 
     def test_next_host(self) -> None:
         """A refusal or silence moves on, under a new epoch; the one that failed is penalised."""
@@ -236,7 +236,7 @@ class McuAnswers(Base):
             after = record(decision)
             self.assertIs(after.situation, Situation.RESTORE_ASKING_MCU)
             self.assertEqual((after.ip, after.epoch, decision.penalise), ("10.0.0.2", NEXT_EPOCH, "10.0.0.1"))
-            self.assertIn(FreeLoad("10.0.0.1", c.placement), decision.effects)
+            self.assertIn(FreeLoad("10.0.0.1", c.placement, "pA"), decision.effects)
 
     def test_none_left(self) -> None:
         """Waits for the next attempt; nothing of this one stays but a higher epoch."""

@@ -28,7 +28,7 @@ class Create(SynchronousTestCase):
             decision = decide(c, event, RULES)
             nack = AnswerRefused(CM, ErrCode.PLATFORM_NOT_SERVED)
             self.assertEqual((decision.record, decision.penalise), (None, "10.0.0.1"))
-            self.assertEqual(decision.effects, (nack, FreeLoad("10.0.0.1", c.placement)))
+            self.assertEqual(decision.effects, (nack, FreeLoad("10.0.0.1", c.placement, "pA")))
 
     def test_there_was_no_next_host(self) -> None:
         """What is `creating` here finishes here: the host's own refusal is the answer."""
@@ -63,4 +63,4 @@ class Restore(SynchronousTestCase):
             assert after is not None
             self.assertEqual((after.state, after.ip, after.epoch), (State.PENDING_RESTORE, "", EPOCH + 1))
             self.assertEqual(after.due_ms, event.now_ms)
-            self.assertIn(FreeLoad("10.0.0.1", c.placement), decision.effects)
+            self.assertIn(FreeLoad("10.0.0.1", c.placement, "pA"), decision.effects)

@@ -151,9 +151,9 @@ class ListedElsewhere(Base):
                     TellRestored(),
                     ReportRunning(),
                     SaveRow(),
-                    TakeLoad("10.0.0.5", after.placement),
-                    FreeLoad("10.0.0.1", c.placement),
-                    ReleaseOnMcu("10.0.0.1", "11", EPOCH),
+                    TakeLoad("10.0.0.5", after.placement, "pA"),
+                    FreeLoad("10.0.0.1", c.placement, "pA"),
+                    ReleaseOnMcu("10.0.0.1", "11", EPOCH, "pA"),
                 ),
             )
 
@@ -192,7 +192,7 @@ class ListedElsewhere(Base):
         decision = decide(ongoing(), listed(ip="10.0.0.5", epoch=None, createtime=NOW - 54), RULES)
         after = record(decision)
         self.assertEqual((after.ip, after.epoch), ("10.0.0.5", FRESH_EPOCH))
-        self.assertIn(ReleaseOnMcu("10.0.0.1", "11", EPOCH), decision.effects)
+        self.assertIn(ReleaseOnMcu("10.0.0.1", "11", EPOCH, "pA"), decision.effects)
 
     def test_without_epochs_within_five_seconds_the_record_wins(self) -> None:
         """And so it does against an earlier start."""
@@ -217,7 +217,7 @@ class Missing(Base):
             self.assertEqual((once.missed, once.state), (Missed(NOW, NOW_MS), c.state))
             decision = decide(once, absent(time=NOW + 1, now_ms=NOW_MS + 1), RULES)
             self.assertIs(decision.ended, EndReason.LOST)
-            self.assertIn(FreeLoad("10.0.0.1", c.placement), decision.effects)
+            self.assertIn(FreeLoad("10.0.0.1", c.placement, "pA"), decision.effects)
             self.assertIn(TellReleased(EndReason.LOST), decision.effects)
             self.assertIn(Bill(EndReason.LOST, NOW), decision.effects)
 

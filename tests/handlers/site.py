@@ -46,6 +46,7 @@ from css.handlers.restoring import Restoring
 from css.handlers.steps import Steps
 from css.handlers.strangers import Strangers
 from css.handlers.sync import Syncing
+from css.handlers.takeover import Takeover
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
 from css.ports.bus import Binding, Delivery, Outgoing, Queue, Topology
@@ -240,7 +241,9 @@ class Instance:
         routes = OffDuty("pA", self.duty, self.legacy, self.post, self.tally).guarded(routes)
         self.dispatcher = Dispatcher(self.bus, routes, self.tally, self.liveness.notice, self.probe)
         self.due = DueWork("pA", site.stores, self.clocks, self.mcus.overdue)
-        self.sweep = OutboxSweep(site.clock, "pA", site.stores, self.outbox, self.post, self.tally, LEASE_MS)
+        self.sweep = OutboxSweep(
+            site.clock, "pA", lambda: site.platforms, site.stores, self.outbox, self.post, self.tally, LEASE_MS
+        )
 
     def _make_carriers(self) -> None:
         site = self.site
@@ -319,6 +322,17 @@ class Instance:
         self.mcu_watch = McuWatch(state, self.liveness, self.restoring, self.tally, 15_000)
         self.room_watch = RoomWatch(state, self.restoring)
         self.restores = self.restore_timer(0.0)
+        self.takeover = Takeover(
+            "pA",
+            lambda: site.platforms,
+            site.stores,
+            lambda: site.ledger,
+            self.clocks,
+            self.epochs,
+            self.steps,
+            self.restoring,
+            self.tally,
+        )
 
     def restore_timer(self, rate_per_second: float) -> RestoreTimer:
         """A restore timer of its own pace."""
@@ -349,7 +363,8 @@ class Instance:
 
     def round(self) -> None:
         """What the conference timers do, as long as the platform is on duty."""
-        for work in (self.due.tick, self.mcu_watch.tick, self.room_watch.tick, self.restores.tick):
+        recovery = (self.mcu_watch.tick, self.room_watch.tick, self.takeover.tick, self.takeover.watch_others)
+        for work in (self.due.tick, *recovery, self.restores.tick):
             self.run(self.duty.while_on(work)())
 
     def tick(self) -> None:

@@ -324,9 +324,9 @@ class Records(SiteCase):
         def names() -> set[str]:
             return {key[len(prefix) :] for key in self.site.store.dump() if key.startswith(prefix)}
 
-        self.assertEqual(names(), {"platform/pA", "due/pA"})
+        self.assertEqual(names(), {"platform/pA", "live/pA", "due/pA"})
         request = self.give(self.site.letters("RMS.RES.Q")[0].correlation_id)
-        here = {"platform/pA", "due/pA", "room/pA/room-0"}
+        here = {"platform/pA", "live/pA", "due/pA", "room/pA/room-0"}
         self.assertEqual(names(), here)
         self.accept(request)
         self.assertEqual(names(), here | {f"mcu/pA/{request['ip']}/11"})

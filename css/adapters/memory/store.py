@@ -78,6 +78,14 @@ class MemoryStore:
 
         return await self.server.run(claim)
 
+    async def due_before(self, index: str, before_ms: int, limit: int) -> list[str]:
+        def find() -> list[str]:
+            scores = self._keys.sorted_set(index_key(index)).scores
+            due = ((score, member) for member, score in scores.items() if score <= before_ms)
+            return [member for _, member in heapq.nsmallest(limit, due)]
+
+        return await self.server.run(find)
+
     async def differing(self, ip: str, pid: str, entries: Sequence[tuple[str, str]]) -> list[str]:
         def is_same(e164: str, epoch: str) -> bool:
             record = self._keys.hash(record_key(e164))

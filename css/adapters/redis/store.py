@@ -78,6 +78,10 @@ class RedisStore:
         reply = await self.link.run(scripts.CLAIM_RESTORES, (self.platform, lease_ms, limit))
         return [text(member) for member in reply]
 
+    async def due_before(self, index: str, before_ms: int, limit: int) -> list[str]:
+        words = ("ZRANGE", f"css/index/{index}", "-inf", before_ms, "BYSCORE", "LIMIT", 0, limit)
+        return [text(member) for member in await self.link.command(*words)]
+
     async def differing(self, ip: str, pid: str, entries: Sequence[tuple[str, str]]) -> list[str]:
         reply = await self.link.run(scripts.DIFFERING, (ip, pid, list(chain.from_iterable(entries))))
         return [text(number) for number in reply]

@@ -221,6 +221,10 @@ class SideBySide(RuleBasedStateMachine):
         self._both(lambda store: store.ready_restores(limit))
         self._both(lambda store: store.claim_restores(LEASE, limit))
 
+    @rule(index=NAMES, before=st.integers(0, 9), limit=st.integers(1, 3))
+    def due_before(self, index: str, before: int, limit: int) -> None:
+        self._both(lambda store: store.due_before(index, before, limit))
+
     @rule(host=HOST, drained=st.booleans())
     def drain(self, host: str, drained: bool) -> None:
         self._both_states(lambda state: state.set_drained(host, drained))
