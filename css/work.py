@@ -40,6 +40,8 @@ DUTY_SECONDS = 1.0
 LEGACY_SECONDS = 5.0
 """How old what is remembered of legacy conferences may be when their store goes away."""
 SLOT_SECONDS = 15.0
+FIRST_LOOK_SECONDS = 5.0
+"""How long the start waits for emptied stores to be filled again."""
 PRUNE_SECONDS = 3600.0
 ROW_ORDER_KEPT_SECONDS = 48 * 3600
 """Longer than any late write can come: tombstones and kept answers are gone long before."""
@@ -233,6 +235,8 @@ class Work:
             except StoreError as error:
                 self.log.warn("waiting for the own Redis: {error}", error=str(error))
                 await deferLater(self._world.reactor, 1.0)
+        if not self._ended:
+            await self._rebuilding.first_look(self._world.reactor, FIRST_LOOK_SECONDS)
         if self._ended:
             return
         self._begun = True

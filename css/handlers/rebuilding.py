@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from css.domain.conference import Conference, Fields, State, from_fields
 from css.domain.decision import Decision
@@ -51,6 +54,7 @@ class Rebuilding:
         self._tally = tally
         self._grace_ms = grace_ms
         self._emptied = emptied
+        self._looking = False
         self._filled: dict[str, IConferenceStore] = {}
 
     def all_are_whole(self) -> bool:
@@ -59,8 +63,33 @@ class Rebuilding:
         moids, stores = self._platforms().possible_and_own, self._stores
         return all(moid in stores and self._filled.get(moid) is stores[moid] for moid in moids)
 
+    def first_look(self, reactor: IReactorTime, seconds: float) -> Deferred[None]:
+        """One round before anything is consumed. @return: fires when it has ended, or so many seconds have passed; it
+        then goes on by itself. Never fails: what is away is looked at again by the next rounds."""
+        looked: Deferred[None] = Deferred()
+        waiting = reactor.callLater(seconds, looked.callback, None)
+
+        def ended(result: object) -> None:
+            if isinstance(result, Failure):
+                self.log.warn("not every store could be looked at: {error}", error=result.getErrorMessage())
+            if waiting.active():
+                waiting.cancel()
+                looked.callback(None)
+
+        _ = Deferred.fromCoroutine(self.tick()).addBoth(ended)
+        return looked
+
     async def tick(self) -> None:
-        """One round over all stores. Fails with the last `StoreError` or `SqlError`."""
+        """One round over all stores, unless one is under way. Fails with the last `StoreError` or `SqlError`."""
+        if self._looking:
+            return
+        self._looking = True
+        try:
+            await self._round()
+        finally:
+            self._looking = False
+
+    async def _round(self) -> None:
         failed: StoreError | SqlError | None = None
         for store in list(self._stores.values()):
             try:

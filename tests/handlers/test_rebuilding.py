@@ -59,3 +59,32 @@ class Whole(WholeCase):
         self.assertFalse(self.rebuilding.all_are_whole())
         self.site.other.recover()
         self.assertTrue(self.look())
+
+
+class FirstLook(WholeCase):
+    """Before anything is consumed."""
+
+    def test_ends_with_the_round(self) -> None:
+        """What an emptied store has lost is there before the first message is taken."""
+        self.successResultOf(self.rebuilding.first_look(self.site.clock, 5.0))
+        self.assertTrue(self.rebuilding.all_are_whole())
+        self.assertEqual(self.site.clock.getDelayedCalls(), [])
+
+    def test_a_store_that_is_away(self) -> None:
+        """It is no reason not to start."""
+        self.site.other.fail()
+        self.successResultOf(self.rebuilding.first_look(self.site.clock, 5.0))
+        self.assertFalse(self.rebuilding.all_are_whole())
+
+    def test_one_that_takes_long(self) -> None:
+        """It is not waited for any longer than told; the round goes on, and no second one beside it."""
+        self.site.other.hang()
+        waiting = self.rebuilding.first_look(self.site.clock, 1.0)
+        self.site.clock.advance(0.9)
+        self.assertNoResult(waiting)
+        self.site.clock.advance(0.2)
+        self.successResultOf(waiting)
+        self.assertFalse(self.look())
+        self.site.other.recover()
+        self.site.clock.advance(0)
+        self.assertTrue(self.rebuilding.all_are_whole())
