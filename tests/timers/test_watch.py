@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
+from twisted.internet.defer import Deferred
+
 from css.handlers import addresses as to
 from css.ports.store import StoreError
 from tests.handlers.site import Instance, SiteCase, done
@@ -156,6 +158,33 @@ class MassSilence(WatchCase):
         self.assertEqual(self.lost(), 5)
 
 
+class Flapping(WatchCase):
+    """A host that falls silent again and again."""
+
+    def place(self, e164: str) -> str:
+        """Where a new conference goes that could go to this host or to a fuller one."""
+        return str(self.give(self.ask(e164=e164), "10.0.0.1", "10.0.0.2")["ip"])
+
+    def silent_once(self) -> None:
+        """It is heard of, then not, until it is taken for gone; then it is back."""
+        self.heard("10.0.0.1")
+        self.seconds(17)
+        self.heard("10.0.0.1")
+
+    def test_avoided_longer_with_each_loss(self) -> None:
+        """Not after the first; by every instance."""
+        for e164 in ("1", "2", "3", "4", "5", "6"):
+            self.give(self.ask(e164=e164), "10.0.0.2")
+        self.silent_once()
+        self.assertEqual((self.lost(), self.place("7")), (1, "10.0.0.1"))
+        other = Instance(self.site, 2, 8)
+        for times, e164 in ((2, "8"), (3, "9")):
+            self.silent_once()
+            self.assertEqual((self.lost(), self.place(e164)), (times, "10.0.0.2"))
+        correlation_id = self.ask(css=other, e164="10")
+        self.assertEqual(self.give(correlation_id, "10.0.0.1", "10.0.0.2", css=other)["ip"], "10.0.0.2")
+
+
 class WhoMayJudge(WatchCase):
     """An instance whose own view is stale judges nobody."""
 
@@ -188,6 +217,22 @@ class WhoMayJudge(WatchCase):
             self.css.run(self.swallow_all())
         self.site.store.recover()
         self.css.run(self.css.mcu_watch.tick())
+        self.seconds(40)
+        self.assertEqual((self.lost(), self.css.tally["mass_losses_suspected"]), (0, 0))
+
+    def test_store_that_answers_late(self) -> None:
+        """Its own round trip is stale: what was read before is no ground to judge by."""
+        self.seconds(20)
+        self.site.store.hang()
+        ticking = [Deferred.fromCoroutine(self.swallow_all())]
+        for _ in range(30):
+            self.site.clock.advance(0.5)
+            if ticking[-1].called:
+                ticking.append(Deferred.fromCoroutine(self.swallow_all()))
+        self.site.store.recover()
+        self.site.clock.advance(3)
+        self.assertTrue(all(each.called for each in ticking))
+        self.assertEqual((self.lost(), self.css.liveness.silent_before_ms()), (0, 0))
         self.seconds(40)
         self.assertEqual((self.lost(), self.css.tally["mass_losses_suspected"]), (0, 0))
 
