@@ -58,18 +58,18 @@ class Secret:
         return "<secret>" if self._value else "<none>"
 
 
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A table of the file; its fields are the keys that are allowed."""
 
 
-class PlatformSection(_Section, frozen=True):
+class PlatformSection(Section, frozen=True):
     """Whose CSS this is."""
 
     moid: _Moid
     """Printable ASCII without space and slash, as on the wire."""
 
 
-class InstanceSection(_Section, frozen=True):
+class InstanceSection(Section, frozen=True):
     """Which of the platform's instances this is."""
 
     name: _Name = ""
@@ -87,7 +87,7 @@ class Broker(msgspec.Struct, frozen=True):
     tls: bool
 
 
-class AmqpSection(_Section, frozen=True):
+class AmqpSection(Section, frozen=True):
     """The own broker, and how to log in to the other platforms' brokers, whose addresses the PMS gives."""
 
     url: Secret
@@ -118,7 +118,7 @@ class AmqpSection(_Section, frozen=True):
         )
 
 
-class SentinelSection(_Section, frozen=True):
+class SentinelSection(Section, frozen=True):
     """Where Sentinels tell the addresses of every Redis, instead of the PMS."""
 
     addresses: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
@@ -132,7 +132,7 @@ class SentinelSection(_Section, frozen=True):
         return tuple(_host_port(address) for address in self.addresses)
 
 
-class RedisSection(_Section, frozen=True):
+class RedisSection(Section, frozen=True):
     """How to log in to every Redis."""
 
     user: str = ""
@@ -143,7 +143,7 @@ class RedisSection(_Section, frozen=True):
     sentinel: SentinelSection | None = None
 
 
-class SqlSection(_Section, frozen=True):
+class SqlSection(Section, frozen=True):
     """The SQL database: at `url`, else at the PMS's address with `user` and `password`."""
 
     url: Secret = Secret()
@@ -160,13 +160,13 @@ class SqlSection(_Section, frozen=True):
     max_waiting: _Count = 200
 
 
-class NppSection(_Section, frozen=True):
+class NppSection(Section, frozen=True):
     """Only for `twistd npp`."""
 
     discovery_file: str
 
 
-class LicenseSection(_Section, frozen=True):
+class LicenseSection(Section, frozen=True):
     """How licences are verified, and what they count."""
 
     key_file: str = ""
@@ -175,7 +175,7 @@ class LicenseSection(_Section, frozen=True):
     small_conference_terminals: _Count = 8
 
 
-class TimersSection(_Section, frozen=True):
+class TimersSection(Section, frozen=True):
     """All in seconds."""
 
     state_poll_seconds: Seconds = 5.0
@@ -195,21 +195,21 @@ class TimersSection(_Section, frozen=True):
     """After that time another instance carries out effects that this one committed and did not finish."""
 
 
-class RestoreSection(_Section, frozen=True):
+class RestoreSection(Section, frozen=True):
     """Paced restoration: of the platform that restores, whosever conferences, all instances together."""
 
     rate_per_second: Annotated[float, msgspec.Meta(ge=0, le=1_000_000)] = 500.0
     """0: unlimited."""
 
 
-class WebSection(_Section, frozen=True):
+class WebSection(Section, frozen=True):
     """The console and API; without this section there is none."""
 
     endpoint: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9]+:.+$")]
     """A server endpoint in Twisted's words, e.g. `tcp:8080:interface=127.0.0.1`."""
 
 
-class Settings(_Section, frozen=True):
+class Settings(Section, frozen=True):
     """The whole configuration, checked."""
 
     platform: PlatformSection
@@ -229,12 +229,16 @@ def load(path: str) -> Settings:
 
     @raise ConfigError: it can't be read, or not be used.
     """
+    return parse(read_text(path), path)
+
+
+def read_text(path: str) -> str:
+    """The text of a configuration file. @raise ConfigError: it can't be read."""
     try:
         with open(path, encoding="utf-8") as file:
-            text = file.read()
+            return file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({_reason(error)}): give --config a readable TOML file") from error
-    return parse(text, path)
 
 
 def parse(text: str, origin: str) -> Settings:
@@ -244,12 +248,13 @@ def parse(text: str, origin: str) -> Settings:
     @raise ConfigError: with the key's name, `origin`, and what to do.
     """
     try:
-        return _Checker(os.path.dirname(os.path.abspath(origin))).finish(_convert(_tables(text)))
+        return Checker(origin).finish(convert(tables_of(text), Settings))
     except ConfigError as error:
         raise ConfigError(f"{origin}: {error}") from error.__cause__
 
 
-def _tables(text: str) -> dict[str, Any]:
+def tables_of(text: str) -> dict[str, Any]:
+    """The tables of a configuration. @raise ConfigError: it is not TOML, or has what no file may have."""
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -261,9 +266,10 @@ def _tables(text: str) -> dict[str, Any]:
     return tables
 
 
-def _convert(tables: dict[str, Any]) -> Settings:
+def convert(tables: dict[str, Any], kind: type[T]) -> T:
+    """Sections from tables. @raise ConfigError: with the key that is unknown, missing, or of the wrong type."""
     try:
-        return msgspec.convert(tables, Settings, dec_hook=_secret)
+        return msgspec.convert(tables, kind, dec_hook=_secret)
     except msgspec.ValidationError as error:
         raise ConfigError(_explain(str(error))) from None
 
@@ -312,11 +318,11 @@ def _meant(path: str, name: str) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-class _Checker:
-    """What types can't say: combinations, files, URLs."""
+class Checker:
+    """What types can't say: combinations, files, URLs. @param origin: the file's path."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, origin: str) -> None:
+        self._folder = os.path.dirname(os.path.abspath(origin))
 
     def finish(self, settings: Settings) -> Settings:
         _check_timers(settings.timers)
@@ -324,10 +330,10 @@ class _Checker:
             settings,
             instance=self._instance(settings.instance),
             amqp=self._amqp(settings.amqp),
-            redis=self._redis(settings.redis),
+            redis=self.redis(settings.redis),
             sql=self._sql(settings.sql),
             license=self._license(settings.license),
-            npp=self._npp(settings.npp),
+            npp=settings.npp and self.npp(settings.npp),
         )
 
     def _instance(self, section: InstanceSection) -> InstanceSection:
@@ -342,7 +348,8 @@ class _Checker:
             raise ConfigError("[amqp] ca_file needs a url that begins with amqps://: change the url or remove ca_file")
         return self._files("amqp", self._password("amqp", section))
 
-    def _redis(self, section: RedisSection) -> RedisSection:
+    def redis(self, section: RedisSection) -> RedisSection:
+        """With its password, and absolute paths. @raise ConfigError: a combination that can't be, a missing file."""
         if section.ca_file and not section.tls:
             raise ConfigError("[redis] ca_file needs tls = true: add it or remove ca_file")
         if section.user and not (section.password or section.password_file):
@@ -381,8 +388,9 @@ class _Checker:
             raise ConfigError("[license] key_file holds no key: put one or more in it, a line each")
         return msgspec.structs.replace(section, keys=keys)
 
-    def _npp(self, section: NppSection | None) -> NppSection | None:
-        return section and NppSection(discovery_file=self._path(section.discovery_file))
+    def npp(self, section: NppSection) -> NppSection:
+        """With an absolute path. The file itself may come later."""
+        return NppSection(discovery_file=self._path(section.discovery_file))
 
     def _password(self, name: str, section: T) -> T:
         path, password = getattr(section, "password_file", ""), getattr(section, "password", None)

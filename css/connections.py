@@ -15,7 +15,7 @@ from css.adapters.redis.settings import RedisSettings, SentinelSettings
 from css.adapters.redis.store import RedisStore, connect
 from css.adapters.sql.database import SqlDatabase
 from css.adapters.sql.engine import SqlSettings, SqlTls
-from css.config import Settings
+from css.config import RedisSection, Settings
 from css.handlers.outbox import ACK_WAIT_SECONDS
 from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
 from css.ports.bus import IBus
@@ -77,27 +77,10 @@ class ServerConnector:
 
     def make_store(self, address: RedisAddress) -> IConferenceStore:
         """The store of the platform that the address names; Sentinels, if configured, overrule the address."""
-        redis = self._settings.redis
-        settings = RedisSettings(
-            host=address.ip,
-            port=address.port,
-            db=address.db,
-            username=redis.user,
-            password=redis.password.reveal(),
-            tls=redis.tls,
-            tls_ca_file=redis.ca_file,
-            sentinel=self._sentinel(address.platformmoid),
-        )
-        store = connect(self._reactor, settings, address.platformmoid)
+        store = connect(self._reactor, redis_settings(self._settings.redis, address), address.platformmoid)
         store.start()
         made: IConferenceStore = store
         return made
-
-    def _sentinel(self, moid: str) -> SentinelSettings | None:
-        sentinel = self._settings.redis.sentinel
-        if sentinel is None or moid not in sentinel.masters:
-            return None
-        return SentinelSettings(sentinel.hosts, sentinel.masters[moid])
 
     def make_state(self, store: IConferenceStore) -> IPlatformState:
         """On the same link as the store."""
@@ -138,6 +121,22 @@ class ServerConnector:
         """Close its link."""
         assert isinstance(store, RedisStore)
         return store.stop()
+
+
+def redis_settings(section: RedisSection, address: RedisAddress) -> RedisSettings:
+    """How to reach a platform's Redis; Sentinels, if configured, overrule the address."""
+    sentinel, moid = section.sentinel, address.platformmoid
+    master = sentinel.masters.get(moid) if sentinel else None
+    return RedisSettings(
+        host=address.ip,
+        port=address.port,
+        db=address.db,
+        username=section.user,
+        password=section.password.reveal(),
+        tls=section.tls,
+        tls_ca_file=section.ca_file,
+        sentinel=SentinelSettings(sentinel.hosts, master) if sentinel and master else None,
+    )
 
 
 def cipher_of(settings: Settings) -> ILicenceCipher:

@@ -24,6 +24,7 @@ LAYERS: Mapping[str, frozenset[str]] = {
     "web": frozenset({"ports", "handlers"}),
     "ctl": EVERYTHING,
     "demo": EVERYTHING,
+    "npp": EVERYTHING,
     "assembly": EVERYTHING,
 }
 """Part of `css` -> the other parts that it may import. Every part imports itself, but for adapters: see `part_of`.
@@ -44,7 +45,7 @@ CONFINED: Mapping[str, str] = {"txamqp": "css.adapters.amqp", "txredisapi": "css
 """Libraries that one package only may import."""
 
 GLOBAL_REACTOR = "twisted.internet.reactor"
-ITS_USERS = ("css.service", "css.tap", "css.demo")
+ITS_USERS = ("css.service", "css.tap", "css.demo", "css.npp.tap")
 
 
 def part_of(module: str, modules: frozenset[str]) -> str:

@@ -292,6 +292,8 @@ def indexes(conference: Conference) -> dict[str, int]:
     """Every index that the record is in, with its score. The indexes are derived from the record, and only so."""
     c = conference
     found = {f"platform/{c.platformmoid}": c.createtime}
+    if c.state is State.ONGOING:
+        found[running_index(c.source)] = 0
     if c.state is State.PENDING_RESTORE:
         found |= _indexes_of_pending(c)
     elif c.due_ms:
@@ -305,6 +307,12 @@ def indexes(conference: Conference) -> dict[str, int]:
     if c.state is not State.PENDING_RESTORE and not (c.legacy and c.has_run):
         found[live_index(c.platformmoid)] = c.createtime
     return found
+
+
+def running_index(source: str) -> str:
+    """The index of a source platform's ongoing conferences. All scores in it are 0: Redis orders it by number then, so
+    that a reader who goes on after the last number that it saw misses nothing, and sees nothing twice (seed 8)."""
+    return f"running/{source}"
 
 
 def _indexes_of_pending(c: Conference) -> dict[str, int]:

@@ -157,6 +157,7 @@ class Indexes(SynchronousTestCase):
                 "mcu/pA/10.0.0.1/11": began,
                 "room/pA/room-1": began,
                 "due/pA": samples.ongoing().due_ms,
+                "running/pA": 0,
             },
         )
 

@@ -9,11 +9,13 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from css.adapters.memory.ledger import MemoryLedger
+from css.adapters.memory.running import MemoryRunning
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
 from css.ports.store import Commit, StoreError
 from tests.contracts.ledger import LedgerContract
 from tests.contracts.platform_state import PlatformStateContract
 from tests.contracts.recovery_state import RecoveryStateContract
+from tests.contracts.running import RunningContract
 from tests.contracts.store import StoreContract
 
 NOW = 1_800_000_000.25
@@ -29,6 +31,8 @@ class MemoryFixture(TestCase):
         self.other_state = MemoryPlatformState(self.clock, self.store.server)
         self.ledger = MemoryLedger(self.store.server)
         self.other_ledger = MemoryLedger(self.store.server)
+        self.reader = MemoryRunning(self.store.server, "A")
+        self.other_reader = MemoryRunning(self.store.server, "A")
 
     async def dump(self) -> dict[str, Any]:
         return self.store.dump()
@@ -42,6 +46,10 @@ class MemoryFixture(TestCase):
 
 class MemoryStoreContract(MemoryFixture, StoreContract):
     """The store's contract."""
+
+
+class MemoryRunningContract(MemoryFixture, RunningContract):
+    """What NPPCLIENT reads."""
 
 
 class MemoryRecoveryStateContract(MemoryFixture, RecoveryStateContract):

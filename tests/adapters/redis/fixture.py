@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 from css.adapters.redis.ledger import RedisLedger
 from css.adapters.redis.link import Link
 from css.adapters.redis.platform_state import RedisPlatformState
+from css.adapters.redis.running import RedisRunning
 from css.adapters.redis.settings import RedisSettings
 from css.adapters.redis.store import RedisStore, connect
 
@@ -64,6 +65,8 @@ class RedisFixture(TestCase):
         self.other_state = RedisPlatformState(self.other.link)
         self.ledger = RedisLedger(self.store.link)
         self.other_ledger = RedisLedger(self.other.link)
+        self.reader = RedisRunning(self.store.link, "A")
+        self.other_reader = RedisRunning(self.other.link, "A")
 
     async def connected(self, settings: RedisSettings) -> RedisStore:
         store = connect(REACTOR, settings, "A")

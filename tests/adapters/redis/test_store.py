@@ -7,6 +7,7 @@ from tests.adapters.redis.fixture import RedisFixture
 from tests.contracts.ledger import LedgerContract
 from tests.contracts.platform_state import PlatformStateContract
 from tests.contracts.recovery_state import RecoveryStateContract
+from tests.contracts.running import RunningContract
 from tests.contracts.store import StoreContract
 from tests.servers import servers
 
@@ -37,6 +38,14 @@ class RedisRecoveryStateContract(_Redis, RecoveryStateContract):
 
 class RedisLedgerContract(_Redis, LedgerContract):
     """The ledger's contract on Redis."""
+
+
+class RedisRunningContract(_Redis, RunningContract):
+    """What NPPCLIENT reads, on Redis."""
+
+
+class ValkeyRunningContract(_Valkey, RunningContract):
+    """What NPPCLIENT reads, on Valkey."""
 
 
 class ValkeyRecoveryStateContract(_Valkey, RecoveryStateContract):

@@ -1,0 +1,141 @@
+"""When service discovery is asked, and what becomes of its answers."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+
+from css.messages.pms import RedisAddress
+from css.npp.sources import LOST_SECONDS, REFRESH_SECONDS, UNKNOWN_SECONDS
+from tests.npp.world import NppCase
+
+
+class Asked(NppCase):
+    """As often as need be, no more."""
+
+    def test_at_start_and_then_rarely(self) -> None:
+        """All is well: every half minute."""
+        self.sources.start()
+        self.assertEqual(self.asked, 1)
+        self.pass_seconds(REFRESH_SECONDS - 1)
+        self.assertEqual(self.asked, 1)
+        self.pass_seconds(3)
+        self.assertEqual(self.asked, 2)
+        self.stop()
+
+    def test_until_it_answers(self) -> None:
+        """Often; one question at a time."""
+        self.error = "no"
+        self.sources.start()
+        self.pass_seconds(10 * LOST_SECONDS)
+        self.assertEqual(self.asked, 11)
+        self.pending = Deferred()
+        self.pass_seconds(20)
+        self.assertEqual(self.asked, 12)
+        self.pending.callback(None)
+        self.stop()
+
+    def test_at_once_when_a_redis_is_lost(self) -> None:
+        """And as long as it is."""
+        self.sources.start()
+        self.servers["10.0.0.2"].fail()
+        self.assertEqual(self.asked, 2)
+        self.pass_seconds(5 * LOST_SECONDS)
+        self.assertEqual(self.asked, 7)
+        self.servers["10.0.0.2"].recover()
+        self.pass_seconds(REFRESH_SECONDS / 2)
+        self.assertEqual(self.asked, 7)
+        self.stop()
+
+    def test_for_an_unknown_platform(self) -> None:
+        """It may be new; but strangers can't make us ask all the time."""
+        self.sources.start()
+        self.pass_seconds(UNKNOWN_SECONDS)
+        self.addresses.append(RedisAddress("10.0.0.3", 6379, 0, "C"))
+        self.assertEqual(self.json("platformmoid=C")[0], 200)
+        for _ in range(10):
+            self.assertEqual(self.json("platformmoid=D")[0], 404)
+        self.assertEqual(self.asked, 2)
+        self.stop()
+
+    def test_two_readers_one_question(self) -> None:
+        """The second joins the first."""
+        self.pending = Deferred()
+        self.sources.start()
+        self.pass_seconds(UNKNOWN_SECONDS)
+        waiting = [self.begin("platformmoid=A") for _ in range(2)]
+        self.pending.callback(None)
+        self.http.flush()
+        self.assertEqual([self.successResultOf(each).code for each in waiting], [200, 200])
+        self.assertEqual(self.asked, 1)
+        self.stop()
+
+
+class Answered(NppCase):
+    """Links follow what it says."""
+
+    def test_moved(self) -> None:
+        """A lost Redis that has another address now: connected there, the old link closed."""
+        self.sources.start()
+        self.fill("7", ip="10.0.0.3")
+        self.addresses[0] = RedisAddress("10.0.0.3", 6379, 0, "A")
+        self.servers["10.0.0.1"].fail()
+        self.assertEqual([link.stopped for _, link in self.links], [True, False, False])
+        self.assertEqual([each["confE164"] for each in self.json("platformmoid=A")[1]["conferences"]], ["7"])
+        self.stop()
+        self.assertEqual([link.stopped for _, link in self.links], [True, True, True])
+
+    def test_gone(self) -> None:
+        """A platform that is not named any more is unknown."""
+        self.sources.start()
+        del self.addresses[1]
+        self.pass_seconds(REFRESH_SECONDS + LOST_SECONDS)
+        self.assertEqual(self.json("platformmoid=B")[0], 404)
+        self.assertEqual([link.stopped for _, link in self.links], [False, True])
+        self.stop()
+
+    def test_an_error_is_no_empty_list(self) -> None:
+        """What was known stays."""
+        self.sources.start()
+        self.error = "no"
+        self.pass_seconds(2 * REFRESH_SECONDS)
+        self.assertEqual(self.json("platformmoid=A")[0], 200)
+        self.assertEqual(self.json("platformmoid=C")[0], 404)
+        self.stop()
+
+
+class Prepared(NppCase):
+    """The index is made once, before the first page."""
+
+    def test_before_the_first_page(self) -> None:
+        """Records that are older than the index are found; the others are not looked for again."""
+        self.sources.start()
+        self.fill("1", "2", indexed=False)
+        self.assertEqual(len(self.json("platformmoid=A")[1]["conferences"]), 2)
+        self.fill("3", indexed=False)
+        self.assertEqual(len(self.json("platformmoid=A")[1]["conferences"]), 2)
+        self.stop()
+
+    def test_again_if_it_was_emptied(self) -> None:
+        """What is lost and comes back may have lost the index, too."""
+        self.sources.start()
+        self.fill("1")
+        self.json("platformmoid=A")
+        server = self.servers["10.0.0.1"]
+        server.fail()
+        for key in server.keyspace.all_keys():
+            server.keyspace.delete(key)
+        server.recover()
+        self.fill("2", indexed=False)
+        self.assertEqual([each["confE164"] for each in self.json("platformmoid=A")[1]["conferences"]], ["2"])
+        self.stop()
+
+    def test_readers_wait_for_it_together(self) -> None:
+        """And are refused together when it can't be made."""
+        self.sources.start()
+        self.servers["10.0.0.1"].hang()
+        waiting = [self.begin("platformmoid=A") for _ in range(3)]
+        self.pass_seconds(3)
+        self.assertEqual([self.successResultOf(each).code for each in waiting], [503] * 3)
+        self.servers["10.0.0.1"].recover()
+        self.assertEqual(self.json("platformmoid=A")[0], 200)
+        self.stop()
