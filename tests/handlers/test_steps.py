@@ -329,7 +329,7 @@ class Records(SiteCase):
         here = {"platform/pA", "live/pA", "due/pA", "room/pA/room-0"}
         self.assertEqual(names(), here)
         self.accept(request)
-        self.assertEqual(names(), here | {f"mcu/pA/{request['ip']}/11"})
+        self.assertEqual(names(), here | {f"mcu/pA/{request['ip']}/11", "running/pA"})
         self.css.take(release(), message_id="end", reply_to=CM_REPLIES)
         self.assertEqual(names(), set())
 
