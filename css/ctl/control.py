@@ -147,6 +147,8 @@ def _host_line(host: McuHost, now_ms: int) -> str:
 def _progress(recovery: Recovery) -> str:
     if recovery.kind == "operator":
         return "done"
+    if not recovery.planned:
+        return "no conference is part of it"
     ended = f"ended {time_text(recovery.ended_ms)}" if recovery.ended_ms else "under way"
     return f"{recovery.settled} of {recovery.planned} settled, {ended}"
 

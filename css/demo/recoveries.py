@@ -46,6 +46,8 @@ class Recoveries:
             self._over[recovery.name] = recovery.ended_ms
 
     def _tell_steps(self, moid: str, recovery: Recovery, steps: list[LedgerStep]) -> None:
+        if not steps:
+            return  # entered by an instance that found all of it taken by another one
         if recovery.name not in self._told:
             self._told[recovery.name] = set()
             self._screen.event(moid, "", f"recovery begins: {recovery.detected}", Tone.BAD)

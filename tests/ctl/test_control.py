@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from css.ctl.control import Control, NotFound
+from css.ports.ledger import Recovery
 from css.ports.store import McuSeen, StoreError
 from tests.handlers.site import RMS, SiteCase
 
@@ -117,6 +118,11 @@ class Reading(ControlCase):
         lines = self.shown(self.control.recovery(name)).split("\n")
         self.assertIn("it fell silent: 0 of 1 settled", lines[0])
         self.assertIn("0755001", lines[1])
+
+    def test_recovery_without_conferences(self) -> None:
+        """An instance entered it, and another one was faster with all of them."""
+        self.css.run(self.site.ledger.open(Recovery("mcu:1:2", "mcu", "1:1", "gone", 1_000)))
+        self.assertIn("no conference is part of it", self.shown(self.control.recoveries(1)))
 
     def test_recovery_that_is_none(self) -> None:
         """Said in words."""

@@ -63,9 +63,14 @@ class RecoveriesTests(SynchronousTestCase):
         """What was over at the beginning is not told; what was under way is."""
         self.open()
         self.note("1", "1", "restored", planned=True, settled=True)
-        self.open("mcu:2")
         done(self.recoveries.begin())
-        self.assertEqual(self.told(), ["          recovery begins: it fell silent"])
+        self.note("2", "2", "it has gone", planned=True)
+        self.assertEqual(len(self.told()), 3)
+
+    def test_one_without_conferences(self) -> None:
+        """Two instances noticed the same; one of them took it all. Nothing is told of the other's entry."""
+        self.open()
+        self.assertEqual(self.told(), [])
 
     def test_operators(self) -> None:
         """What was done with `cssctl`."""
