@@ -353,6 +353,13 @@ class ControlTests(CmuTestCase):
         self.assertEqual(change["confname"], "新")
         self.assertNotIn("password", change)
 
+    def test_what_it_tells_the_cm(self) -> None:
+        self.create()
+        self.host.process_of("001").tell_cm("CMU_CM_STATE_NTF", "001", 状态="好")
+        self.settle()
+        told = {"type": "CMU_CM_STATE_NTF", "confE164": "001", "ip": "10.0.0.1", "pid": "1", "状态": "好"}
+        self.assertEqual(self.bodies("MAU.MCU.Q", "CMU_CM_STATE_NTF"), [told])
+
     def test_delay_wished_for(self) -> None:
         self.create()
         self.host.process_of("001").ask_for_delay("001", 30)

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from css.peers.cmu import CmuHost
+from css.peers.cmu_process import CmuProcess
 from css.peers.inbox import Received
 from css.peers.rms import Resources
 from tests.scenarios.ground import finished
@@ -54,6 +56,35 @@ async def silence(scene: Scene) -> None:
     rms.resume()
     scene.peers.hosts[BAD].mood.silent()
     await cm.create("021", "silent MCU", "u-bad")
+
+
+async def controls(scene: Scene) -> None:
+    """A conference is controlled; its MCU says things to the CM, of its own accord, too."""
+    cm = scene.peers.cm
+    await cm.create("030", "会控", "u-good", mtreqid="1")
+    await finished([cm.control("CM_CMU_MUTE_REQ", "030", n=n) for n in range(3)])
+    process = _process_of(scene, "030")
+    cm.tell("CM_CMU_LAYOUT_NTF", "030")
+    await process.inbox.wait_for("CM_CMU_LAYOUT_NTF")
+    process.tell_cm("CMU_CM_STATE_NTF", "030")
+    process.tell_cm("CMU_CM_INVITE_REQ", "030")
+    await finished([cm.wait_for_notice("CMU_CM_STATE_NTF"), cm.wait_for_notice("CMU_CM_INVITE_REQ")])
+    await cm.control("CM_CMU_MUTE_REQ", "099")
+
+
+async def silent_controls(scene: Scene) -> None:
+    """Control requests that the MCU does not answer, and one that finds no queue."""
+    cm = scene.peers.cm
+    await cm.create("031", "无应答", "u-good", mtreqid="1")
+    process = _process_of(scene, "031")
+    process.controls.silent()
+    await finished([cm.control("CM_CMU_MUTE_REQ", "031", n=n) for n in range(2)])
+
+
+def _process_of(scene: Scene, e164: str) -> CmuProcess:
+    hosts: list[CmuHost] = list(scene.peers.hosts.values())
+    (found,) = [host.process_of(e164) for host in hosts if e164 in host.conferences]
+    return found
 
 
 async def end_state(scene: Scene) -> dict[str, Any]:

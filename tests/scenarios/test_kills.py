@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from tests.scenarios.days import HOSTS, USERS, Day, ordinary, prepare, silence
+from tests.scenarios.days import HOSTS, USERS, Day, controls, ordinary, prepare, silence, silent_controls
 from tests.scenarios.ground import ServerGround
 from tests.scenarios.kills import Kills, live_through
 from tests.scenarios.processes import Scene
@@ -135,6 +135,31 @@ class KillTests(TestCase):
             each_at("overdue.before_commit", "overdue.after_commit", "overdue.after_confirm"),
             request_timeout_seconds=1.0,
             creating_timeout_seconds=1.0,
+        )
+
+    def test_control(self) -> Deferred[None]:
+        """Of requests, of their answers, of what the MCU says unasked."""
+        return self.equal(
+            controls,
+            each_at(
+                "pass.before_commit",
+                "pass.after_commit",
+                "pass.after_confirm",
+                "CmControl.before_ack",
+                "CmControl.before_ack:4",
+                "pass_back.before_commit",
+                "pass_back.after_commit",
+                "pass_back.after_confirm",
+                "McuControl.before_ack",
+                "McuControl.before_ack:4",
+            ),
+        )
+
+    def test_silence_on_control(self) -> Deferred[None]:
+        return self.equal(
+            silent_controls,
+            each_at("pass.after_commit", "pass_back.before_commit", "pass_back.after_commit"),
+            request_timeout_seconds=2.0,
         )
 
     def test_one_of_two(self) -> Deferred[None]:
