@@ -96,7 +96,7 @@ class Work:
         self.duty = core.duty
         self._legacy = LegacyNumbers(core.own, world.stores)
         routes = OffDuty(core.own, core.duty, self._legacy, core.post, tally).guarded(routes)
-        self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe)
+        self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe, world.peers)
         rounds = conference_rounds(core, self._mcus.overdue, self._restoring, self._rebuilding)
         tickers = [self._ticker(name, seconds, core.duty.while_on(work)) for name, seconds, work in rounds]
         self.tickers = [*tickers, *self._house_rounds()]

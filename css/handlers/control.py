@@ -163,7 +163,7 @@ class Control:
     async def from_mcu(self, message: McuControl | ModifyNameRequest, delivery: Delivery) -> None:
         """To whoever asked, else to the CM that the conference belongs to."""
         kind = wire_type(message).rpartition("_")[2]
-        if kind in ("ACK", "NACK") and await self._passed.answered(delivery.correlation_id, delivery.body):
+        if kind in ("ACK", "NACK") and await self._answered(delivery):
             return
         peer = await self._cm_platform(message.confE164, delivery)
         if kind == "REQ":
@@ -174,6 +174,17 @@ class Control:
         outgoing = Outgoing(*address, delivery.body, delivery.message_id or self._fresh_id(), *properties)
         number = f"{message.confE164}?cm"
         await self._locks.run(number, lambda: self._notify(number, outgoing, peer))
+
+    async def _answered(self, delivery: Delivery) -> bool:
+        """@return: whether somebody awaited it, or had done."""
+        try:
+            return await self._passed.answered(delivery.correlation_id, delivery.body)
+        except StoreError:
+            if not self._platforms().own_abnormal:
+                raise
+            # The own Redis may be gone with the platform: until it is back nobody knows who asked.
+            self._tally.count("answers_not_awaited")
+            return True
 
     async def _cm_platform(self, e164: str, delivery: Delivery) -> str:
         """Moid of the platform whose CM is told; empty: the own one's."""

@@ -109,7 +109,9 @@ class Creating:
         """
         platforms: tuple[str, ...] | None = None
         if source is not None and self._platforms().serves(source):
-            platforms = () if source == self._own else (self._own,)
+            if source == self._own:
+                return False
+            platforms = (self._own,)
         known = await self._lookup.request(e164, requester.request_key, platforms)
         if known is not None:
             await self._answers.repeat(*known)

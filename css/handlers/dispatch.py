@@ -10,13 +10,14 @@ from twisted.logger import Logger
 from css.domain.conference import Requester
 from css.handlers import addresses as to
 from css.handlers.effects import answer_address
+from css.handlers.forwarding import origin_of
 from css.handlers.letters import message_id
 from css.handlers.outbox import parked
 from css.handlers.probes import Probe
 from css.handlers.tally import Tally
 from css.messages.base import Message
 from css.messages.codec import Malformed, decode, nack_for_malformed, wire_type
-from css.ports.bus import BadMessage, BusError, Delivery, IBus, Outgoing, TryLater, Unroutable
+from css.ports.bus import BadMessage, BusError, Delivery, IBus, NotConnected, Outgoing, TryLater, Unroutable
 from css.ports.sql import SqlError
 from css.ports.store import StoreError
 
@@ -41,15 +42,23 @@ def merge(*families: Routes) -> dict[type[Message], MessageHandler]:
 class Dispatcher:
     """Hands each delivery to the handler of its message.
 
+    @param peers: the other platforms' brokers by moid: what they have forwarded is refused there.
     @param notice: called with each decoded message before its handler (signs of life).
     """
 
     log = Logger()
 
     def __init__(
-        self, bus: IBus, routes: Routes, tally: Tally, notice: Callable[[Message], None], probe: Probe
+        self,
+        bus: IBus,
+        routes: Routes,
+        tally: Tally,
+        notice: Callable[[Message], None],
+        probe: Probe,
+        peers: Mapping[str, IBus] = {},
     ) -> None:
         self._bus = bus
+        self._peers = peers
         self._routes = routes
         self._tally = tally
         self._notice = notice
@@ -117,12 +126,22 @@ class Dispatcher:
             if not delivery.reply_to and malformed.ip and malformed.pid:
                 address = (to.DEFAULT, to.mcu_queue(malformed.ip, malformed.pid))
             identity = message_id("refused", delivery.message_id, delivery.correlation_id, delivery.body)
-            answer = Outgoing(*address, nack, identity, delivery.correlation_id)
-            try:
-                await self._bus.publish(answer)
-            except Unroutable:
-                self._tally.count("unroutable_dropped")
+            await self._tell(Outgoing(*address, nack, identity, delivery.correlation_id), origin_of(delivery))
         await self._park(delivery, malformed.reason)
+
+    async def _tell(self, answer: Outgoing, origin: str) -> None:
+        """Publish a refusal, on the broker where it was asked for."""
+        bus = self._peers.get(origin) if origin else self._bus
+        try:
+            if bus is None:
+                raise NotConnected(f"no link to {origin}")
+            await bus.publish(answer)
+        except Unroutable:
+            self._tally.count("unroutable_dropped")
+        except BusError:
+            if not origin:
+                raise
+            self._tally.count("refusals_lost")
 
     async def _park(self, delivery: Delivery, reason: str, headers: Mapping[str, object] = {}) -> None:
         self._tally.count("parked")

@@ -239,7 +239,9 @@ class Instance:
         )
         self.legacy = LegacyNumbers("pA", site.stores)
         routes = OffDuty("pA", self.duty, self.legacy, self.post, self.tally).guarded(routes)
-        self.dispatcher = Dispatcher(self.bus, routes, self.tally, self.liveness.notice, self.probe)
+        self.dispatcher = Dispatcher(
+            self.bus, routes, self.tally, self.liveness.notice, self.probe, {"pB": self.other_bus}
+        )
         self.due = DueWork("pA", site.stores, self.clocks, self.mcus.overdue)
         self.sweep = OutboxSweep(
             site.clock, "pA", lambda: site.platforms, site.stores, self.outbox, self.post, self.tally, LEASE_MS

@@ -264,6 +264,18 @@ class FromMcu(ControlCase):
             self.say("CMU_CM_MUTE_ACK", message_id=f"m{correlation_id}", correlation_id=correlation_id)
         self.assertEqual(len(self.site.letters(CM_NOTICES)), 4)
 
+    def test_an_answer_while_the_platform_is_abnormal(self) -> None:
+        """And its Redis is gone: nobody can know who asked. Dropped, since it would come back for as long as that."""
+        self.control()
+        (letter,) = self.passed()
+        self.site.store.fail()
+        body = {"type": "CMU_CM_MUTE_ACK", "confE164": E164}
+        given_back = self.css.begin(body, to.MCU_QUEUE, correlation_id=letter.correlation_id)
+        self.failureResultOf(given_back, TryLater)
+        self.site.set_states(pA="abnormal")
+        self.answer(letter)
+        self.assertEqual(self.css.tally["answers_not_awaited"], 1)
+
     def test_without_a_number(self) -> None:
         """This platform's CM."""
         self.css.take({"type": "CMU_CM_LOAD_NTF", "ip": "10.0.0.1", "pid": "11"}, to.MCU_QUEUE)

@@ -7,7 +7,7 @@ from typing import Any
 
 from css.handlers import addresses as to
 from tests.handlers.controlcase import FORWARDED, PEER_CSS, ControlCase
-from tests.handlers.site import CM_NOTICES, CM_REPLIES, Instance, release
+from tests.handlers.site import CM_NOTICES, CM_REPLIES, PARKED, Instance, release
 
 
 class Forwarded(ControlCase):
@@ -129,6 +129,21 @@ class FromElsewhere(ControlCase):
         first, second = self.there(CM_REPLIES)
         self.assertEqual(first, second)
         self.assertEqual(len(self.passed()), 1)
+
+    def test_bad(self) -> None:
+        """Parked here, refused there."""
+        body = {"type": "CM_CMU_MUTE_REQ", "mtreqid": "m-7"}
+        self.css.take(body, to.CONTROL_QUEUE, **self.marks(), headers=FORWARDED)
+        self.assertEqual([json.loads(each.body)["errcode"] for each in self.there(CM_REPLIES)], ["BAD_REQUEST"])
+        self.assertEqual((self.answers(), len(self.site.letters(PARKED))), ([], 1))
+
+    def test_bad_and_link_away(self) -> None:
+        """Parked; it never was a request that CSS has taken."""
+        self.site.other_broker.stop()
+        body = {"type": "CM_CMU_MUTE_REQ", "mtreqid": "m-7"}
+        self.css.take(body, to.CONTROL_QUEUE, **self.marks(), headers=FORWARDED)
+        self.assertEqual((self.answers(), len(self.site.letters(PARKED))), ([], 1))
+        self.assertEqual(self.css.tally["refusals_lost"], 1)
 
     def test_link_away(self) -> None:
         """The answer waits, and goes when the link is back."""
