@@ -45,7 +45,7 @@ soak: setup  ## the long tests, with the literal figures
 	@$(PY) -m tests.soak
 
 simulate: setup  ## a world of faults, replayed from its seed: SEED=7 or SEEDS=1-50, MINUTES=15, FAULTS=1,3,13a
-	@$(PY) -m css.simulation --minutes $(or $(MINUTES),15) --faults $(or $(FAULTS),all) \
+	@$(PY) -m css.simulation --minutes $(or $(MINUTES),15) --faults $(or $(FAULTS),all) --jobs $(or $(JOBS),1) \
 		$(if $(SEEDS),--seeds $(SEEDS),--seed $(or $(SEED),1))
 
 simulate-planted: setup  ## plant bugs in the code, one after the other: the simulation must catch each

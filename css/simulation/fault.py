@@ -27,6 +27,8 @@ class Fault:
     name: ClassVar[str]
     weight: ClassVar[float] = 1.0
     seconds: ClassVar[tuple[float, float]] = (1.0, 20.0)
+    spares_css: ClassVar[bool] = False
+    """It strikes MCUs, RMS or users only: CSS owes them what it does as promptly as ever."""
 
     def __init__(self, world: World, workloads: dict[str, Workload], note: Callable[[str], None]) -> None:
         self.world = world

@@ -10,6 +10,9 @@ from css.simulation.faults import FAULTS
 from css.simulation.workload import Workload
 from css.simulation.world import Site, World
 
+AFTERMATH_SECONDS = 60.0
+"""How long CSS may need after a fault: the longest restart of an instance, leases, time-outs, back-off."""
+
 
 class Injector:
     """Strikes now and then, and heals.
@@ -70,6 +73,7 @@ class Injector:
             self._count(fault, site, present)
             self._number += 1
             self._active[self._number] = (fault, heal)
+            self.world.harms += not fault.spares_css
             world.timeline.at(world.timeline.now + world.random.uniform(*fault.seconds), self._heal, self._number)
         self._next()
 
@@ -86,3 +90,6 @@ class Injector:
             if heal is not nothing:
                 self.world.history.note("heal", f"{fault.code} {fault.name}")
             heal()
+            if not fault.spares_css:
+                self.world.harms -= 1
+                self.world.harmed(AFTERMATH_SECONDS)

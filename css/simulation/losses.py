@@ -12,6 +12,7 @@ class CrashMcu(Fault):
     """An MCU host dies with its conferences, and comes back empty."""
 
     code, name, seconds = "15a", "MCU crash", (1.0, 40.0)
+    spares_css = True
 
     def begin(self, site: Site) -> Heal | None:
         host = self.random.choice(list(site.hosts.values()))
@@ -25,6 +26,7 @@ class MuteMcu(Fault):
     """An MCU host serves and reports nothing."""
 
     code, name, seconds = "15b", "MCU mute", (5.0, 60.0)
+    spares_css = True
 
     def begin(self, site: Site) -> Heal | None:
         host = self.random.choice(list(site.hosts.values()))
@@ -36,6 +38,7 @@ class MoodyMcu(Fault):
     """An MCU host answers late, refuses, swallows requests, or does them and says nothing."""
 
     code, name, seconds, weight = "16", "MCU late or moody", (2.0, 60.0), 2.0
+    spares_css = True
 
     def begin(self, site: Site) -> Heal | None:
         mood: Mood = self.random.choice(list(site.hosts.values())).mood
@@ -55,6 +58,7 @@ class MoodyRms(Fault):
     """RMS answers late, or not at all, or refuses."""
 
     code, name, seconds = "16r", "RMS late or silent", (2.0, 30.0)
+    spares_css = True
 
     def begin(self, site: Site) -> Heal | None:
         match self.random.randrange(3):
@@ -71,6 +75,7 @@ class RoomLost(Fault):
     """The PMS says that a room is abnormal; its hosts are dead at times, and at times still serve."""
 
     code, name, seconds = "17a", "room lost", (2.0, 60.0)
+    spares_css = True
 
     def begin(self, site: Site) -> Heal | None:
         room = self.random.choice(site.rooms)
@@ -94,6 +99,7 @@ class CapacityGone(Fault):
     """The hosts can take less than is asked of them."""
 
     code, name, seconds = "17b", "capacity below demand", (5.0, 90.0)
+    spares_css = True
 
     def begin(self, site: Site) -> Heal | None:
         hosts = list(site.hosts.values())
@@ -119,6 +125,7 @@ class UserEndsRestore(Fault):
     """A host dies, and users end some of its conferences at any instant of their restores."""
 
     code, name, seconds, weight = "22", "ended in mid-restore", (20.0, 45.0), 1.0
+    spares_css = True
 
     def begin(self, site: Site) -> Heal | None:
         hosts = [host for host in site.hosts.values() if host.conferences]

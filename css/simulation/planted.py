@@ -15,14 +15,15 @@ from css.adapters import consuming
 from css.adapters.memory import commit as commits
 from css.adapters.memory.bus import MemoryBus
 from css.adapters.memory.sql import MemoryDatabase
-from css.domain import creation, ending, machine
+from css.domain import creation, ending, expiry, machine, recovery
 from css.domain.conference import Requester, Situation
 from css.domain.decision import Decision, end, ignore
-from css.domain.effects import Bill, EndReason, FreeLoad, ReleaseOnMcu
+from css.domain.effects import Bill, EndReason, FreeLoad, ReleaseOnMcu, TellRestored
 from css.domain.epochs import EpochSource
-from css.domain.events import McuAccepted, McuEnded
+from css.domain.events import Absent, DeadlinePassed, McuAccepted, McuEnded
 from css.handlers import create, dispatch, effects, outbox, release, requests, steps
 from css.handlers.letters import Letter, unpack_letters
+from css.handlers.strangers import Strangers
 from css.ports.bus import Outgoing
 from css.ports.sql import RowWrite
 from css.ports.store import RequestWrite
@@ -30,6 +31,7 @@ from css.simulation import instances
 from css.timers import sweep
 from css.timers.bookings import BookingCheck
 from css.timers.due import DueWork
+from css.timers.restore import RestoreTimer
 
 
 class Mutations:
@@ -110,7 +112,8 @@ def _unbounded_prefetch(m: Mutations) -> None:
 
 
 def _epoch_of_ack_ignored(m: Mutations) -> None:
-    m.set(creation, "names_placement", lambda c, ip, epoch: True)
+    for module in (creation, recovery):
+        m.set(module, "is_asked", lambda c, ip, epoch: ip == c.ip)
 
 
 def _no_version_check(m: Mutations) -> None:
@@ -258,6 +261,45 @@ def _timers_follow_the_clock(m: Mutations) -> None:
     m.set(instances, "keeps_pace", lambda: False)
 
 
+def _restores_unpaced(m: Mutations) -> None:
+    async def draw(self: Any, want: int) -> int:
+        return want
+
+    m.set(RestoreTimer, "_draw", draw)
+
+
+def _no_restores(m: Mutations) -> None:
+    m.set(RestoreTimer, "tick", _do_nothing)
+
+
+def _restores_not_told(m: Mutations) -> None:
+    m.put(effects._WRITERS, TellRestored, lambda sheet, effect: None)
+
+
+def _strangers_left(m: Mutations) -> None:
+    m.set(Strangers, "judge", _do_nothing)
+
+
+def _missing_once_is_lost(m: Mutations) -> None:
+    def absent(c: Any, event: Any, rules: Any) -> Decision:
+        if (event.ip, event.pid) != (c.ip, c.pid):
+            return ignore("missing from the list of another MCU process")
+        return end(c, EndReason.LOST, event.now_ms, "missing from one list")
+
+    m.put(machine.TABLE, (Situation.ONGOING, Absent), absent)
+
+
+def _never_over(m: Mutations) -> None:
+    m.set(expiry, "expire", lambda c, now_ms: ignore("later"))
+
+
+def _over_at_the_first_notice(m: Mutations) -> None:
+    def due(c: Any, event: Any, rules: Any) -> Decision:
+        return expiry.expire(c, event.now_ms)
+
+    m.put(machine.TABLE, (Situation.ONGOING, DeadlinePassed), due)
+
+
 _DEATHS = ("1", "1p", "4", "12")
 
 PLANTED: dict[str, Plant] = {
@@ -277,7 +319,7 @@ PLANTED: dict[str, Plant] = {
     "index-left-behind": Plant(_index_left_behind),
     "load-not-freed": Plant(_load_not_freed),
     "release-not-sent": Plant(_release_not_sent),
-    "late-ack-not-released": Plant(_late_ack_not_released),
+    "late-ack-not-released": Plant(_late_ack_not_released, ("16",)),
     "ended-by-number-only": Plant(_ended_by_number_only, ("3", "2", "25")),
     "billed-twice": Plant(_billed_twice),
     "hints-trusted": Plant(_hints_trusted),
@@ -291,6 +333,13 @@ PLANTED: dict[str, Plant] = {
     "wrong-reply-queue": Plant(_wrong_reply_queue),
     "rows-out-of-order": Plant(_rows_out_of_order, (*_DEATHS, "14", "2")),
     "epochs-fall": Plant(_epochs_fall, ("21b", "23")),
+    "restores-unpaced": Plant(_restores_unpaced, ("15a", "17a", "17b", "22")),
+    "no-restores": Plant(_no_restores),
+    "restores-not-told": Plant(_restores_not_told),
+    "strangers-left": Plant(_strangers_left),
+    "missing-once-is-lost": Plant(_missing_once_is_lost),
+    "never-over": Plant(_never_over),
+    "over-at-the-first-notice": Plant(_over_at_the_first_notice),
     "timers-follow-the-clock": Plant(_timers_follow_the_clock, ("21a",)),
 }
 

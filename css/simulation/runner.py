@@ -18,7 +18,7 @@ import msgspec
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 
 from css.handlers.startup import Phase
-from css.simulation import invariants, reports, restores
+from css.simulation import grounds, invariants, reports, restores
 from css.simulation.fault import Fault
 from css.simulation.faults import FAULTS
 from css.simulation.injector import Injector
@@ -47,6 +47,9 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     invariants.LimitsHold,
     invariants.DomainIsOpen,
     invariants.OnePlacement,
+    grounds.GroundedInMcus,
+    grounds.LateAcksReleased,
+    grounds.RestoresTold,
     restores.AliveOrPending,
     restores.RestoresPaced,
     restores.OnePlatform,

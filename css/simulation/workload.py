@@ -21,6 +21,8 @@ REPEATED_WITHIN_SECONDS = 540.0
 LAST_REQUESTS = 60
 ANONYMOUS_CHANCE = 0.1
 """How many requests have no `message_id`."""
+DURATIONS: Final = (0, 0, 0, 0, 1, 2, 7)
+"""Minutes; 0: until released."""
 NUMBERS: Final = (4, 12, 40)
 """How many numbers a platform's conferences have, one of these: few make the requests meet each other."""
 
@@ -121,6 +123,7 @@ class Workload(Watcher):
             "priority": random.randrange(10),
             "record": random.randrange(2),
             "legacy": int(random.random() < 0.1),
+            "duration": random.choice(DURATIONS),
         }
         fields = {"confname": "周例会", "moid": moid, **more}
         self._ask(CREATE, random.choice(self._numbers), fields)

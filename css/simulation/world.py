@@ -238,6 +238,9 @@ class World:
         self.history = History(self.timeline)
         self.faulty = True
         """Whether faults happen; False from the heal on."""
+        self.harms = 0
+        """How many faults there are now that keep CSS itself from working: its instances, links, servers."""
+        self._harmed_until = 0.0
         self.watchers: list[Watcher] = []
         self.violations: list[Violation] = []
         self.brokers = {moid: SimulatedBroker(self.timeline, self.random, moid) for moid in shape.platforms}
@@ -251,6 +254,14 @@ class World:
         """Begin."""
         for site in self.sites.values():
             site.start()
+
+    def harmed(self, seconds: float) -> None:
+        """Until in so many seconds CSS may be busy with the consequences of a fault."""
+        self._harmed_until = max(self._harmed_until, self.timeline.now + seconds)
+
+    def calm_since(self, when: float) -> bool:
+        """Whether nothing has kept CSS from working since some time: then it owes what it does to be prompt."""
+        return not self.harms and self._harmed_until <= when and all(each.running for each in self.instances())
 
     def instances(self) -> list[Instance]:
         """Every instance, dead ones included."""
