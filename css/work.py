@@ -28,6 +28,7 @@ from css.licensing import Licensing
 from css.ports.bus import IConsumer
 from css.ports.store import StoreError
 from css.rounds import DUE_SECONDS, LIVENESS_SECONDS, conference_rounds
+from css.templating import make_templates
 from css.timers.bookings import BookingCheck
 from css.timers.sweep import OutboxSweep
 from css.timers.ticker import Ticker
@@ -79,6 +80,7 @@ class Work:
             core.own, world.stores, world.ledger, core.clocks, core.epochs, core.steps, self._mcus.overdue, tally
         )
         self._grace_ms = milliseconds(settings.timers.sync_grace_seconds)
+        self._templates = make_templates(core)
         self._rebuilding = self._make_rebuilding()
         self._licensing = Licensing(core)
         self.licences = self._licensing.licences
@@ -91,6 +93,7 @@ class Work:
             self._make_syncing().routes,
             self.controlling.routes,
             self._licensing.routes,
+            self._templates.routes,
             more_routes,
         )
         self.duty = core.duty
@@ -122,6 +125,7 @@ class Work:
             self.tally,
             self._grace_ms,
             self._store_emptied,
+            self._templates.fill,
         )
 
     def _make_creating(self) -> Creating:

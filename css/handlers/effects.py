@@ -21,6 +21,7 @@ from css.handlers.letters import (
     TAKE_LANE,
     Kind,
     Letter,
+    TemplateIntent,
     lane_at_home,
     message_id,
     pack,
@@ -53,10 +54,11 @@ class Parcel(msgspec.Struct, gc=False):
     rows: list[RowWrite] = []
     bookings: list[tuple[str, str]] = []
     steps: list[LedgerStep] = []
+    intents: list[TemplateIntent] = []
 
     def data(self) -> bytes:
         """Its bytes in the outbox."""
-        return pack(self.letters or self.rows or self.bookings or self.steps)
+        return pack(self.letters or self.rows or self.bookings or self.steps or self.intents)
 
 
 class Composed(msgspec.Struct, gc=False):

@@ -8,9 +8,11 @@ import uuid
 
 import msgspec
 
+from css.domain.conference import Requester
+from css.domain.template import Verb
 from css.ports.bus import Outgoing
 from css.ports.ledger import LedgerStep
-from css.ports.sql import RowWrite
+from css.ports.sql import RowWrite, TemplateRow
 
 OWN_LANE = "own"
 """Answers to requests, and commands to MCU processes."""
@@ -24,6 +26,8 @@ SQL_LANE = "sql"
 LOAD_LANE = "load"
 TAKE_LANE = "take"
 LEDGER_LANE = "ledger"
+TEMPLATE_LANE = "template"
+"""Writes of public templates that are under way."""
 _NOTICE_LANE = "to/"
 _PEER_LANE = "peer/"
 
@@ -57,6 +61,18 @@ class Letter(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An MCU request's placement token."""
     until_ms: int = 0
     """When nobody awaits its answer any more, milliseconds of its store's clock; 0: it is always worth sending."""
+
+
+class TemplateIntent(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A write of a public template that was accepted, and is to be done in SQL, then in Redis, then answered."""
+
+    e164: str
+    verb: Verb
+    version: int
+    requester: Requester | None
+    """None: nobody is to be answered."""
+    row: TemplateRow | None = None
+    """None: it is to be deleted, or, with `Verb.COPY`, SQL is left as it is."""
 
 
 def notice_lane(exchange: str) -> str:
@@ -107,6 +123,7 @@ _letters = msgspec.msgpack.Decoder(list[Letter])
 _rows = msgspec.msgpack.Decoder(list[RowWrite])
 _bookings = msgspec.msgpack.Decoder(list[tuple[str, str]])
 _steps = msgspec.msgpack.Decoder(list[LedgerStep])
+_intents = msgspec.msgpack.Decoder(list[TemplateIntent])
 _outgoing = msgspec.msgpack.Decoder(Outgoing)
 
 
@@ -133,6 +150,11 @@ def unpack_bookings(data: bytes) -> list[tuple[str, str]]:
 def unpack_steps(data: bytes) -> list[LedgerStep]:
     """@raise msgspec.MsgspecError: these are no steps of the ledger."""
     return _steps.decode(data)
+
+
+def unpack_intents(data: bytes) -> list[TemplateIntent]:
+    """@raise msgspec.MsgspecError: these are no writes of templates."""
+    return _intents.decode(data)
 
 
 def unpack_answer(data: bytes) -> Outgoing:

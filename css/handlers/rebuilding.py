@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 from msgspec.structs import replace
@@ -30,6 +30,7 @@ class Rebuilding:
     """Looks whether a store has been emptied, and fills it again.
 
     @param grace_ms: how long the MCUs have to list what they still run, before it is restored elsewhere.
+    @param fill_more: writes what else of SQL belongs in a store.
     @param emptied: called with the moid of a store that had been emptied, once it is filled.
     """
 
@@ -45,6 +46,7 @@ class Rebuilding:
         tally: Tally,
         grace_ms: int,
         emptied: Callable[[str], None],
+        fill_more: Callable[[IConferenceStore, IConferenceDatabase], Awaitable[None]],
     ) -> None:
         self._platforms = platforms
         self._stores = stores
@@ -55,6 +57,7 @@ class Rebuilding:
         self._grace_ms = grace_ms
         self._emptied = emptied
         self._looking = False
+        self._fill_more = fill_more
         self._filled: dict[str, IConferenceStore] = {}
 
     def all_are_whole(self) -> bool:
@@ -108,6 +111,7 @@ class Rebuilding:
         if database is None:
             raise SqlError(f"the Redis of {store.platform} is empty, and SQL is not there to fill it from")
         count = await self._fill(store, database)
+        await self._fill_more(store, database)
         await store.write_hashes({}, bump=INCARNATION_KEY)
         self._filled[store.platform] = store
         if count:

@@ -72,6 +72,10 @@ class CmPeer(Peer):
         """Move a conference's end. @return: fires with the answer."""
         return self.request("CM_MAU_DELAYCONF_REQ", confE164=confE164, delay=minutes, **more).answer
 
+    def template(self, verb: str, e164: str, moid: str, **more: Any) -> Deferred[dict[str, Any]]:
+        """Add, change or delete a public template. @param verb: `ADD`, `MOD`, `DEL`. @return: fires with the answer."""
+        return self.request(f"{verb}_TEMPLATE_REQ", e164=e164, moid=moid, **more).answer
+
     def control(self, type: str, confE164: str, **more: Any) -> Deferred[dict[str, Any]]:
         """Send any `CM_CMU_*_REQ`. @return: fires with the MCU's answer."""
         return self.request(type, TO_MCU, confE164=confE164, **more).answer

@@ -16,9 +16,11 @@ from css.handlers.letters import (
     LOAD_LANE,
     SQL_LANE,
     TAKE_LANE,
+    TEMPLATE_LANE,
     lease_of,
     peer_of,
     unpack_bookings,
+    unpack_intents,
     unpack_letters,
     unpack_rows,
     unpack_steps,
@@ -200,4 +202,6 @@ def _parcel(lane: str, data: bytes) -> Parcel:
         return Parcel([], unpack_rows(data), [], [])
     if lane == LEDGER_LANE:
         return Parcel([], [], [], unpack_steps(data))
+    if lane == TEMPLATE_LANE:
+        return Parcel(intents=unpack_intents(data))
     return Parcel([], [], unpack_bookings(data), [])

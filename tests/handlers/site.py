@@ -56,6 +56,7 @@ from css.timers.due import DueWork
 from css.timers.restore import RestoreTimer
 from css.timers.sweep import OutboxSweep
 from css.timers.watch import McuWatch, RoomWatch
+from tests.handlers.templating import make_templates
 
 NOW = 1_800_000_000
 LEASE_MS = 10_000
@@ -215,6 +216,7 @@ class Instance:
             "pA", lambda: site.platforms, site.stores, self.lookup, self.steps, self.answers, self.forwarding
         )
         self.delaying = Delaying("pA", lambda: site.platforms, site.stores, self.lookup, self.steps, self.answers)
+        self.templates = make_templates(self)
         self.mcus = McuAnswers(
             "pA",
             site.stores,
@@ -233,6 +235,7 @@ class Instance:
             self.creating.routes,
             self.releasing.routes,
             self.delaying.routes,
+            self.templates.routes,
             self.mcus.routes,
             self.syncing.routes,
             self.control.routes,

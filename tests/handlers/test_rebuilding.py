@@ -21,6 +21,7 @@ class WholeCase(SiteCase):
             self.css.tally,
             20_000,
             lambda moid: None,
+            self.css.templates.fill,
         )
 
     def look(self) -> bool:

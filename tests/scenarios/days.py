@@ -87,6 +87,24 @@ def _process_of(scene: Scene, e164: str) -> CmuProcess:
     return found
 
 
+async def changes(scene: Scene) -> None:
+    """What changes conferences that run, and public templates (seed 5, 6): each waits for the one before."""
+    cm, upu = scene.peers.cm, scene.peers.upu
+    await finished([cm.create(f"03{n}", f"会议 {n}", "u-good", duration=60, mtreqid="1") for n in range(2)])
+    await cm.delay("030", 30)
+    await cm.delay("039", 30)
+    process = _process_of(scene, "031")
+    process.ask_for_delay("031", 15)
+    await process.inbox.wait_for("MAU_MCU_DELAYCONF_ACK", "031")
+    process.change("031", confname="新名", password="9")
+    await upu.inbox.wait_for("UPU_MOD_CONF_REQ", "031")
+    for number in ("0500", "0501"):
+        await cm.template("ADD", number, "u-good", name="模板", content={"duration": 60})
+    await cm.template("MOD", "0500", "u-good", name="新模板", content={"duration": 90})
+    await cm.template("DEL", "0501", "u-good")
+    await cm.template("DEL", "0501", "u-good")
+
+
 async def end_state(scene: Scene) -> dict[str, Any]:
     """All that is left of a day, without what may differ between two runs: MCU choice, epochs, times, ids."""
     dump = await scene.ground.dump(PLATFORM)
@@ -113,6 +131,12 @@ async def end_state(scene: Scene) -> dict[str, Any]:
         "answered requests": sum(bool(value) for key, value in dump.items() if key.startswith("css/req/")),
         "outbox": sorted(key for key in dump if key.startswith(("css/out/", "css/outdue/", "css/outlanes/"))),
         "domains": sorted(key for key in dump if key.startswith("domain/")),
+        "templates": {key[12:]: _texts(fields) for key, fields in dump.items() if key.startswith("pubtemplate/")},
+        "template rows": {
+            row.e164: (row.moid, row.name, row.content)
+            for row in await scene.ground.database.templates_page(PLATFORM, "", 100)
+        },
+        "template writes": sorted(key for key in dump if key.startswith("css/template/")),
         "rows": {
             row.e164: (row.confname, row.password, row.moid, row.srcplatformmoid, row.platformmoid) for row in rows
         },

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from tests.scenarios.days import HOSTS, USERS, Day, controls, ordinary, prepare, silence, silent_controls
+from tests.scenarios.days import HOSTS, USERS, Day, changes, controls, ordinary, prepare, silence, silent_controls
 from tests.scenarios.ground import ServerGround
 from tests.scenarios.kills import Kills, live_through
 from tests.scenarios.processes import Scene
@@ -104,6 +104,26 @@ class KillTests(TestCase):
                 "told:MAU_MCU_RELEASECONF_CMD",
             ),
         )
+
+    def test_changes(self) -> Deferred[None]:
+        """Ends that are moved, a name, a password (seed 5)."""
+        return self.equal(
+            changes,
+            each_at(
+                "delay.before_commit",
+                "delay.after_commit",
+                "DelayRequest.before_ack",
+                "McuDelayRequest.before_ack",
+                "change.after_commit",
+                "StateChangeNotice.before_ack",
+            ),
+        )
+
+    def test_templates(self) -> Deferred[None]:
+        """SQL and Redis have the same, at whatever point it dies (seed 6)."""
+        points = ("before_intent", "after_intent", "after_sql", "before_commit", "after_commit")
+        kills = [f"template.{point}{time}" for point in points for time in ("", ":4")]
+        return self.equal(changes, each_at(*kills, "AddTemplateRequest.before_ack"))
 
     def test_what_follows_a_commit(self) -> Deferred[None]:
         return self.equal(
