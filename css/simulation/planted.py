@@ -336,7 +336,7 @@ PLANTED: dict[str, Plant] = {
     "restores-unpaced": Plant(_restores_unpaced, ("15a", "17a", "17b", "22")),
     "no-restores": Plant(_no_restores),
     "restores-not-told": Plant(_restores_not_told),
-    "strangers-left": Plant(_strangers_left),
+    "strangers-left": Plant(_strangers_left, ("16", "6b")),
     "missing-once-is-lost": Plant(_missing_once_is_lost),
     "never-over": Plant(_never_over),
     "over-at-the-first-notice": Plant(_over_at_the_first_notice),
