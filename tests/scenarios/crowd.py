@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred, DeferredSemaphore
 from benchmarks.figures import percentile
 from css.peers.cmu import CmuHost
 from css.peers.inbox import Received
+from css.peers.platform import PlatformPeers
 from css.peers.rms import Resources
-from tests.scenarios.ground import finished, reactor, until
-from tests.scenarios.processes import PLATFORM, Scene
+from tests.scenarios.ground import ServerGround, finished, reactor, until
 
 AT_ONCE = 50
 """How many creates the CM has under way."""
@@ -24,26 +24,24 @@ CREATE_SECONDS = 300.0
 class Crowd:
     """The conferences of one user domain.
 
+    @param sites: peers of all platforms on which they may run; first those of their source platform.
     @ivar numbers: of all that were created.
-    @ivar restored_at: by number, when the CM was told of each restore, by the reactor's clock.
+    @ivar restored_at: by number, when a CM was told of each restore, by the reactor's clock.
     """
 
-    def __init__(self, scene: Scene, user: str) -> None:
-        self._scene = scene
+    def __init__(self, ground: ServerGround, sites: Sequence[PlatformPeers], user: str) -> None:
+        self._ground = ground
+        self._source = sites[0]
         self._user = user
+        self.hosts: dict[str, CmuHost] = {ip: host for peers in sites for ip, host in peers.hosts.items()}
         self.numbers: list[str] = []
         self.restored_at: dict[str, list[float]] = {}
-        scene.peers.cm.inbox.listen(self._heard)
-
-    @property
-    def hosts(self) -> dict[str, CmuHost]:
-        """The platform's MCU hosts by address."""
-        hosts: dict[str, CmuHost] = self._scene.peers.hosts
-        return hosts
+        for peers in sites:
+            peers.cm.inbox.listen(self._heard)
 
     def grant(self, hosts: Sequence[str]) -> None:
         """From now on RMS names these hosts for the user domain."""
-        self._scene.peers.rms.answer(self._user, Resources(self._scene.peers.roommoid, list(hosts)))
+        self._source.rms.answer(self._user, Resources(self._source.roommoid, list(hosts)))
 
     async def create(self, count: int, hosts: Sequence[str], **more: Any) -> list[str]:
         """Create conferences on some hosts, and wait for their ACKs. @return: their numbers."""
@@ -53,8 +51,7 @@ class Crowd:
         gate = DeferredSemaphore(AT_ONCE)
 
         def create(number: str) -> Deferred[dict[str, Any]]:
-            answer: Deferred[dict[str, Any]] = self._scene.peers.cm.create(number, f"会议 {number}", self._user, **more)
-            return answer
+            return self._source.cm.create(number, f"会议 {number}", self._user, **more)
 
         created = finished([gate.run(create, number) for number in numbers])
         answers = await created.addTimeout(CREATE_SECONDS, reactor)
@@ -91,12 +88,12 @@ class Crowd:
 
     async def rows(self) -> dict[str, tuple[str, int]]:
         """Host and begin of each open row, by number."""
-        rows = await self._scene.ground.database.confinfo_page(PLATFORM, "", 100_000)
+        rows = await self._ground.database.confinfo_page(self._source.moid, "", 100_000)
         return {row.e164: (row.ip, row.begintime) for row in rows}
 
     async def places(self) -> dict[str, tuple[str, ...]]:
         """State and placement of each record: state, ip, pid, epoch."""
-        store = self._scene.ground.stores[PLATFORM]
+        store = self._ground.stores[self._source.moid]
         found = {}
         for e164 in self.numbers:
             record = (await store.load(e164)).record

@@ -126,6 +126,44 @@ class CssProcess:
         return True
 
 
+def configured(ground: ServerGround, folder: Path, moid: str, name: str, timers: dict[str, float]) -> Path:
+    """@return: the configuration file of an instance, written into the folder."""
+    key_file = folder / "licence.keys"
+    key_file.write_bytes(KEY + b"\n")
+    more = f'[license]\nkey_file = "{key_file}"\n[sql]\nurl = "{ground.sql_url}"\n'
+    config = folder / f"{name}.toml"
+    config.write_text(settings_text(moid, name, ground.amqp_url(moid), more, **timers))
+    return config
+
+
+async def put_domains(ground: ServerGround, above: dict[str, str]) -> None:
+    """Put domains into `ap_domain`, as the BMC's side does.
+
+    @param above: of each domain the one above it; a platform has none.
+    """
+    rows = [
+        {
+            "moid": moid,
+            "level": 0 if uplevelmoid else 1,
+            "uplevelmoid": uplevelmoid,
+            "name": moid,
+            "used": 1,
+            "enableh265": 0,
+            "enablehdmeeting": 0,
+        }
+        for moid, uplevelmoid in above.items()
+    ]
+
+    def write() -> None:
+        engine = make_engine(SqlSettings(url=ground.sql_url))
+        with engine.begin() as connection:
+            connection.execute(delete(ap_domain).where(ap_domain.c.moid.in_(list(above))))
+            connection.execute(insert(ap_domain), rows)
+        engine.dispose()
+
+    await deferToThread(write)
+
+
 class Scene:
     """One platform: its servers, its peers, and instances of CSS as processes."""
 
@@ -156,36 +194,12 @@ class Scene:
 
     async def write_domains(self, levels: dict[str, int]) -> None:
         """Put domains into `ap_domain`. CSS is not told."""
-        rows = [
-            {
-                "moid": moid,
-                "level": level,
-                "uplevelmoid": PLATFORM if level == 0 else "",
-                "name": moid,
-                "used": 1,
-                "enableh265": 0,
-                "enablehdmeeting": 0,
-            }
-            for moid, level in levels.items()
-        ]
-
-        def write() -> None:
-            engine = make_engine(SqlSettings(url=self.ground.sql_url))
-            with engine.begin() as connection:
-                connection.execute(delete(ap_domain).where(ap_domain.c.moid.in_(list(levels))))
-                connection.execute(insert(ap_domain), rows)
-            engine.dispose()
-
-        await deferToThread(write)
+        await put_domains(self.ground, {moid: PLATFORM if level == 0 else "" for moid, level in levels.items()})
 
     def run(self, kill_at: str = "", name: str = "css-1", ahead: bool = False, **timers: float) -> CssProcess:
         """Start an instance. @param kill_at: `<step>.<point>`, where it is to kill itself."""
-        key_file = self.folder / "licence.keys"
-        key_file.write_bytes(KEY + b"\n")
-        more = f'[license]\nkey_file = "{key_file}"\n[sql]\nurl = "{self.ground.sql_url}"\n'
-        config = self.folder / f"{name}.toml"
-        text = settings_text(PLATFORM, name, self.ground.amqp_url(PLATFORM), more, **{**self._timers, **timers})
-        config.write_text(text)
+        timers = {**self._timers, **timers}
+        config = configured(self.ground, self.folder, PLATFORM, name, timers)
         process = CssProcess(self.folder, f"{name}.{next(self._names)}", config, kill_at, ahead)
         self.processes.append(process)
         return process

@@ -61,7 +61,7 @@ class ScaleCase(TestCase):
         for process in instances:
             await process.serves()
         await scene.ready(USER)
-        return scene, Crowd(scene, USER)
+        return scene, Crowd(scene.ground, [scene.peers], USER)
 
     async def crowded(self, ground: PrivateGround, **timers: float) -> tuple[Scene, Crowd]:
         """Start, and put all conferences on the one MCU; from then on RMS names all hosts."""
