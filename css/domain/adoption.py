@@ -56,13 +56,14 @@ def adopt(
     record = schedule(record, now_ms)
     requester = c.attempt.requester if c.attempt else None
     told: Effect = TellRestored() if requester is None else AnswerCreated(requester)
-    effects = (told, ReportRunning(), SaveRow(), take_load(record), *leave(c, ip, pid))
+    effects = (told, ReportRunning(), SaveRow(), take_load(record), *_leave(c, record))
     return Decision(because=f"{ip} process {pid} has a newer placement", record=record, effects=effects)
 
 
-def leave(c: Conference, ip: str = "", pid: str = "") -> list[Effect]:
-    """Give the record's placement up: its place, and, if it is in another process than (ip, pid), what runs there."""
+def _leave(c: Conference, record: Conference) -> list[Effect]:
+    """Give the old placement up: its place, and, if it is in another process than the new one, what runs there."""
     left: list[Effect] = [free_load(c)] if c.ip else []
-    if c.ip and c.pid and (c.ip, c.pid) != (ip, pid):
+    new = (record.platformmoid, record.ip, record.pid)
+    if c.ip and c.pid and (c.platformmoid, c.ip, c.pid) != new:
         left.append(release_on_mcu(c))
     return left

@@ -25,6 +25,7 @@ from css.domain.events import (
     CreateAsked,
     DeadlinePassed,
     McuAccepted,
+    McuEnded,
     McuRefused,
     Placement,
     ResourcesGiven,
@@ -91,7 +92,7 @@ def rms_is_silent(c: Conference, event: DeadlinePassed, rules: Rules) -> Decisio
 
 def accept(c: Conference, event: McuAccepted, rules: Rules) -> Decision:
     """The host that was asked has started it: `ongoing`."""
-    if not is_asked(c, event.ip, event.epoch):
+    if not is_asked(c, event):
         return refuse_late(c, event, rules)
     begintime = event.now_ms // 1000
     record = replace(
@@ -119,7 +120,7 @@ def refuse_late(c: Conference, event: McuAccepted, rules: Rules) -> Decision:
     The host is told to end what is over; but never the (ip, pid) of the present placement unless that MCU echoes
     epochs: a release without an epoch would end what runs there now.
     """
-    if event.epoch is not None and event.epoch > c.epoch:
+    if event.epoch is not None and (event.epoch, event.platform) > (c.epoch, c.platformmoid):
         started = event.now_ms // 1000
         return adopt(
             c,
@@ -129,10 +130,12 @@ def refuse_late(c: Conference, event: McuAccepted, rules: Rules) -> Decision:
             epoch=event.epoch,
             createtime=started,
             acked_time=event.time,
+            platform=event.platform,
         )
-    if event.epoch == c.epoch:
+    is_its_platform = event.platform == c.platformmoid
+    if event.epoch == c.epoch and is_its_platform:
         return ignore("the MCU's ACK was handled before")
-    if (event.ip, event.pid) == (c.ip, c.pid) and event.epoch is None:
+    if (event.ip, event.pid) == (c.ip, c.pid) and event.epoch is None and is_its_platform:
         return ignore("an ACK of the present MCU process, without an epoch")
     return ignore("an ACK of an older placement", ReleaseOnMcu(event.ip, event.pid, event.epoch))
 
@@ -159,9 +162,9 @@ def hosts_to_try(c: Conference, now_ms: int) -> tuple[str, ...]:
     return attempt.mcus
 
 
-def is_asked(c: Conference, ip: str, epoch: int | None) -> bool:
+def is_asked(c: Conference, event: McuAccepted | McuEnded) -> bool:
     """Whether a host speaks of the very placement that it was asked for. One without epochs is matched by its ip."""
-    return ip == c.ip and epoch in (None, c.epoch)
+    return (event.platform, event.ip) == (c.platformmoid, c.ip) and event.epoch in (None, c.epoch)
 
 
 def names_placement(c: Conference, ip: str, epoch: int | None) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from css.domain.conference import Conference
-from css.domain.creation import give_up
+from css.domain.creation import give_up, is_asked
 from css.domain.decision import Decision, end, ignore
 from css.domain.effects import AnswerRefused, AnswerReleased, Effect, EndReason, release_on_mcu
 from css.domain.errors import ErrCode
@@ -24,13 +24,14 @@ def release(c: Conference, event: ReleaseAsked, rules: Rules) -> Decision:
 
 def ended_by_mcu(c: Conference, event: McuEnded, rules: Rules) -> Decision:
     """The MCU process that runs it says that it is over; a notice of any other placement is ignored (seed 9.2)."""
-    if (event.ip, event.pid) != (c.ip, c.pid) or event.epoch not in (None, c.epoch):
+    is_its_process = (event.platform, event.ip, event.pid) == (c.platformmoid, c.ip, c.pid)
+    if not is_its_process or event.epoch not in (None, c.epoch):
         return ignore("an end notice of another placement")
     return end(c, EndReason.RELEASED, event.now_ms, "ended on its MCU")
 
 
 def ended_while_asked(c: Conference, event: McuEnded, rules: Rules) -> Decision:
     """An end notice while the MCU is being asked: if it names this very placement, the attempt has failed."""
-    if event.ip != c.ip or event.epoch != c.epoch:
+    if event.epoch is None or not is_asked(c, event):
         return ignore("an end notice of another placement")
     return give_up(c, ErrCode.MCU_REJECTED, event.now_ms, "ended on its MCU before the ACK was handled")

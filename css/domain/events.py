@@ -19,7 +19,10 @@ class Placement(msgspec.Struct, frozen=True, gc=False):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Something that has happened. `now_ms` is the clock of the record's store, milliseconds since the epoch."""
+    """Something that has happened. `now_ms` is the clock of the record's store, milliseconds since the epoch.
+
+    `platform` in events of MCUs: moid of the MCU's platform, this one; hosts of two may have the same address.
+    """
 
     now_ms: int
 
@@ -68,6 +71,7 @@ class ResourcesRefused(Event, frozen=True, kw_only=True):
 class McuAccepted(Event, frozen=True, kw_only=True):
     """An MCU process has started the conference. `epoch` None: it does not know epochs."""
 
+    platform: str
     ip: str
     pid: str
     epoch: int | None
@@ -108,6 +112,7 @@ class McuLost(Event, frozen=True, kw_only=True):
     `recovery`: the ledger's name of what is done about it.
     """
 
+    platform: str
     ip: str
     pid: str
     recovery: str = ""
@@ -149,6 +154,7 @@ class Absent(Event, frozen=True, kw_only=True):
     """An MCU process that should run the conference does not list it. `time`: when the list was taken, its clock;
     `seq`: the list's number, if it has one."""
 
+    platform: str
     ip: str
     pid: str
     time: int | None
@@ -164,6 +170,7 @@ class ReleaseAsked(Event, frozen=True, kw_only=True):
 class McuEnded(Event, frozen=True, kw_only=True):
     """An MCU process says that the conference is over there."""
 
+    platform: str
     ip: str
     pid: str
     epoch: int | None

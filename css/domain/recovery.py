@@ -46,7 +46,7 @@ def lose(c: Conference, event: McuLost, rules: Rules) -> Decision:
 
     One that is bound to old hardware (seed 12) is not restored elsewhere: it waits for its MCU.
     """
-    if (event.ip, event.pid) != (c.ip, c.pid):
+    if (event.platform, event.ip, event.pid) != (c.platformmoid, c.ip, c.pid):
         return ignore("another MCU process has gone")
     wait_ms = rules.legacy_wait_ms if c.legacy else 0
     record = replace(
@@ -186,7 +186,7 @@ def mcu_is_silent(c: Conference, event: DeadlinePassed, rules: Rules) -> Decisio
 
 def accept(c: Conference, event: McuAccepted, rules: Rules) -> Decision:
     """The host has started it again: `ongoing`, with its begin and its end as they were."""
-    if not is_asked(c, event.ip, event.epoch):
+    if not is_asked(c, event):
         return refuse_late(c, event, rules)
     record = expiry.schedule(
         replace(
@@ -209,7 +209,7 @@ def accept(c: Conference, event: McuAccepted, rules: Rules) -> Decision:
 
 def ended_while_asked(c: Conference, event: McuEnded, rules: Rules) -> Decision:
     """An end notice while the MCU is being asked: if it names this very placement, the attempt has failed."""
-    if event.ip != c.ip or event.epoch != c.epoch:
+    if event.epoch is None or not is_asked(c, event):
         return ignore("an end notice of another placement")
     return fail(c, event.now_ms, rules, "ended on its MCU before the ACK was handled")
 

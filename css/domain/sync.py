@@ -12,7 +12,7 @@ from css.domain.adoption import adopt
 from css.domain.conference import Conference, Missed, State
 from css.domain.creation import accept as accept_create
 from css.domain.decision import Decision, end, ignore
-from css.domain.effects import EndReason, ReleaseOnMcu, ReportRunning, SaveRow
+from css.domain.effects import EndReason, ReleaseOnMcu, ReportGone, ReportRunning, SaveRow
 from css.domain.events import Absent, Listed, McuAccepted, Rules
 from css.domain.expiry import schedule
 from css.domain.recovery import accept as accept_restore
@@ -43,14 +43,22 @@ def listed_while_pending(c: Conference, event: Listed, rules: Rules) -> Decision
 
 def listed_while_asked(c: Conference, event: Listed, rules: Rules) -> Decision:
     """An MCU is being asked. The list confirms it only with the record's epoch: then the ACK was lost."""
-    confirms = event.epoch == c.epoch and event.ip == c.ip
+    is_asked = (event.platform, event.ip) == (c.platformmoid, c.ip)
+    confirms = event.epoch == c.epoch and is_asked
     if event.epoch is None and c.attempt is not None:
         asked_since = (c.attempt.deadline_ms - rules.creating_timeout_ms) // 1000
-        confirms = event.ip == c.ip and event.createtime >= asked_since
+        confirms = is_asked and event.createtime >= asked_since
     if not confirms:
         return _settle(c, event)
     # The list's entry says what the ACK would have said: when it started, by the MCU's clock.
-    accepted = McuAccepted(now_ms=event.now_ms, ip=event.ip, pid=event.pid, epoch=event.epoch, time=event.createtime)
+    accepted = McuAccepted(
+        now_ms=event.now_ms,
+        platform=event.platform,
+        ip=event.ip,
+        pid=event.pid,
+        epoch=event.epoch,
+        time=event.createtime,
+    )
     return (accept_restore if c.has_run else accept_create)(c, accepted, rules)
 
 
@@ -61,7 +69,7 @@ def listed_while_rms_is_asked(c: Conference, event: Listed, rules: Rules) -> Dec
 
 def absent(c: Conference, event: Absent, rules: Rules) -> Decision:
     """Its MCU no longer lists it: ended, once two lists have said so that were taken after its start."""
-    if (event.ip, event.pid) != (c.ip, c.pid):
+    if not _is_its_process(c, event):
         return ignore("missing from the list of another MCU process")
     if event.time is not None and c.acked_time is not None and event.time <= c.acked_time:
         return ignore("the list is older than the placement")
@@ -83,8 +91,12 @@ def _are_two(c: Conference, missed: Missed, event: Absent) -> bool:
 
 
 def _is_present(c: Conference, event: Listed) -> bool:
-    """Whether the entry is the record's own placement."""
-    return (event.ip, event.pid) == (c.ip, c.pid) and event.epoch in (None, c.epoch)
+    """Whether the entry is the record's own placement. Hosts of two platforms may have the same address."""
+    return _is_its_process(c, event) and event.epoch in (None, c.epoch)
+
+
+def _is_its_process(c: Conference, event: Listed | Absent) -> bool:
+    return (event.platform, event.ip, event.pid) == (c.platformmoid, c.ip, c.pid)
 
 
 def _settle(c: Conference, event: Listed) -> Decision:
@@ -101,12 +113,18 @@ def _settle(c: Conference, event: Listed) -> Decision:
             roommoid=event.roommoid,
             platform=event.platform,
         )
-    if event.epoch is None and event.ip == c.ip and c.pid in ("", event.pid):
+    on_its_host = (event.platform, event.ip) == (c.platformmoid, c.ip)
+    if event.epoch is None and on_its_host and c.pid in ("", event.pid):
         return ignore("the present MCU knows no epochs: a release might end what it has just been asked for")
-    return ignore("an older placement", ReleaseOnMcu(event.ip, event.pid, event.epoch))
+    released = ReleaseOnMcu(event.ip, event.pid, event.epoch)
+    runs_here = c.state is State.ONGOING and c.platformmoid == event.platform
+    if c.has_run and not runs_here:
+        return ignore("an older placement, and it can't be reached here any more", released, ReportGone())
+    return ignore("an older placement", released)
 
 
 def _wins(c: Conference, event: Listed) -> bool:
     if event.epoch is not None:
-        return event.epoch > c.epoch
+        # Equal ones on two platforms: the greater moid wins (contract, section 1).
+        return (event.epoch, event.platform) > (c.epoch, c.platformmoid)
     return c.state is State.ONGOING and event.createtime > c.createtime + NEAR_SECONDS

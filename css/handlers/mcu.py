@@ -85,7 +85,9 @@ class McuAnswers:
             return
 
         async def prepare(c: Conference | None, now_ms: int) -> Event:
-            return McuAccepted(now_ms=now_ms, ip=ack.ip, pid=ack.pid, epoch=ack.epoch, time=ack.time)
+            return McuAccepted(
+                now_ms=now_ms, platform=self._own, ip=ack.ip, pid=ack.pid, epoch=ack.epoch, time=ack.time
+            )
 
         decision = await self._steps.take(store, ack.confE164, "accept", prepare)
         self._liveness.confirmed(ack.ip, ack.pid)
@@ -114,7 +116,7 @@ class McuAnswers:
         bookings = StepBookings(self._placing)
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
-            if c is None:
+            if c is None or c.platformmoid != self._own:
                 return None
             host = ip or c.ip
             placement = await _next_host(bookings, c, now_ms) if names_placement(c, host, epoch) else None
@@ -156,7 +158,7 @@ class McuAnswers:
             is_its_own = (c.ip, c.pid) == (notice.ip, notice.pid) and notice.epoch in (None, c.epoch)
             if is_its_own and (loss := await self._doubts.loss(c, now_ms)):
                 return loss
-            return McuEnded(now_ms=now_ms, ip=notice.ip, pid=notice.pid, epoch=notice.epoch)
+            return McuEnded(now_ms=now_ms, platform=self._own, ip=notice.ip, pid=notice.pid, epoch=notice.epoch)
 
         await self._steps.take(store, notice.confE164, "ended", prepare)
 

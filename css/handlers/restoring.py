@@ -70,7 +70,7 @@ class Restoring:
         def event(c: Conference, now_ms: int) -> Event | None:
             if c.situation is not Situation.ONGOING or (c.ip, c.pid) != (process.ip, process.pid):
                 return None
-            return McuLost(now_ms=now_ms, ip=process.ip, pid=process.pid, recovery=recovery.name)
+            return McuLost(now_ms=now_ms, platform=self._own, ip=process.ip, pid=process.pid, recovery=recovery.name)
 
         index = f"mcu/{self._own}/{process.ip}/{process.pid}"
         return await self.each(self._stores.values(), index, "lose", recovery, event)
@@ -82,7 +82,7 @@ class Restoring:
         """
 
         def is_there(c: Conference) -> bool:
-            return c.roommoid == roommoid
+            return (c.platformmoid, c.roommoid) == (self._own, roommoid)
 
         return await self._void(f"room/{self._own}/{roommoid}", roommoid, is_there)
 
@@ -90,7 +90,7 @@ class Restoring:
         """Take everything off an MCU process that says that it is in an abnormal room. As `void_room`."""
 
         def is_there(c: Conference) -> bool:
-            return (c.ip, c.pid) == (ip, pid)
+            return (c.platformmoid, c.ip, c.pid) == (self._own, ip, pid)
 
         return await self._void(f"mcu/{self._own}/{ip}/{pid}", roommoid, is_there)
 

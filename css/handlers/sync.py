@@ -171,7 +171,9 @@ class Syncing:
                 return None
             if (c.ip, c.pid) == (notice.ip, notice.pid) and (loss := await self._doubts.loss(c, now_ms)):
                 return loss
-            return Absent(now_ms=now_ms, ip=notice.ip, pid=notice.pid, time=notice.time, seq=notice.seq)
+            return Absent(
+                now_ms=now_ms, platform=self._own, ip=notice.ip, pid=notice.pid, time=notice.time, seq=notice.seq
+            )
 
         await self._steps.take(store, e164, "absent", prepare)
 

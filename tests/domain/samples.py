@@ -171,7 +171,7 @@ def given(**changes: Any) -> ResourcesGiven:
 
 def accepted(**changes: Any) -> McuAccepted:
     """Process 11 of 10.0.0.1 has started the present placement."""
-    return replace(McuAccepted(now_ms=NOW_MS, ip="10.0.0.1", pid="11", epoch=EPOCH), **changes)
+    return replace(McuAccepted(now_ms=NOW_MS, platform="pA", ip="10.0.0.1", pid="11", epoch=EPOCH), **changes)
 
 
 def refused(**changes: Any) -> McuRefused:
@@ -187,12 +187,12 @@ def overdue(**changes: Any) -> DeadlinePassed:
 
 def ended(**changes: Any) -> McuEnded:
     """The present placement is over in process 11 of 10.0.0.1."""
-    return replace(McuEnded(now_ms=NOW_MS, ip="10.0.0.1", pid="11", epoch=EPOCH), **changes)
+    return replace(McuEnded(now_ms=NOW_MS, platform="pA", ip="10.0.0.1", pid="11", epoch=EPOCH), **changes)
 
 
 def lost(**changes: Any) -> McuLost:
     """Process 11 of 10.0.0.1 has gone."""
-    return replace(McuLost(now_ms=NOW_MS, ip="10.0.0.1", pid="11", recovery="mcu:1"), **changes)
+    return replace(McuLost(now_ms=NOW_MS, platform="pA", ip="10.0.0.1", pid="11", recovery="mcu:1"), **changes)
 
 
 def void(**changes: Any) -> Voided:
@@ -223,7 +223,7 @@ def listed(**changes: Any) -> Listed:
 
 def absent(**changes: Any) -> Absent:
     """Process 11 of 10.0.0.1 does not list it."""
-    return replace(Absent(now_ms=NOW_MS, ip="10.0.0.1", pid="11", time=NOW), **changes)
+    return replace(Absent(now_ms=NOW_MS, platform="pA", ip="10.0.0.1", pid="11", time=NOW), **changes)
 
 
 def release_asked(**changes: Any) -> ReleaseAsked:

@@ -13,13 +13,14 @@ from css.domain.effects import (
     FreeLoad,
     Note,
     ReleaseOnMcu,
+    ReportGone,
     ReportRunning,
     SaveRow,
     TakeLoad,
     TellReleased,
     TellRestored,
 )
-from css.domain.events import DeadlinePassed, Placement, ResourcesRefused, RestoreBegins
+from css.domain.events import DeadlinePassed, Listed, Placement, ResourcesRefused, RestoreBegins
 from css.domain.machine import decide
 from tests.domain import samples
 from tests.domain.samples import EPOCH, FRESH_EPOCH, NEXT_EPOCH, NOW, NOW_MS, RULES
@@ -103,7 +104,8 @@ class Void(Base):
         for event in (samples.listed(), samples.listed(epoch=None), samples.accepted(), samples.accepted(epoch=None)):
             decision = decide(after, event, RULES)
             self.assertFalse(decision.changed)
-            self.assertEqual([type(each) for each in decision.effects], [ReleaseOnMcu])
+            gone = [ReportGone] if isinstance(event, Listed) else []
+            self.assertEqual([type(each) for each in decision.effects], [ReleaseOnMcu, *gone])
         self.ignores(decide(after, samples.absent(), RULES))
 
     def test_while_rms_is_asked(self) -> None:
@@ -257,7 +259,8 @@ class McuAnswers(Base):
         for event in (samples.accepted(epoch=c.epoch), samples.listed(epoch=c.epoch)):
             decision = decide(waiting, event, RULES)
             self.assertFalse(decision.changed)
-            self.assertEqual(decision.effects, (ReleaseOnMcu("10.0.0.1", "11", c.epoch),))
+            gone = (ReportGone(),) if isinstance(event, Listed) else ()
+            self.assertEqual(decision.effects, (ReleaseOnMcu("10.0.0.1", "11", c.epoch), *gone))
 
     def test_older_refusal(self) -> None:
         """Of a host tried before."""

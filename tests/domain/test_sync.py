@@ -18,6 +18,7 @@ from css.domain.effects import (
     EndReason,
     FreeLoad,
     ReleaseOnMcu,
+    ReportGone,
     ReportRunning,
     SaveRow,
     TakeLoad,
@@ -80,7 +81,8 @@ class ListedWhereItIs(Base):
     def test_voided_is_not_this_mcus(self) -> None:
         """It is released again whenever it is listed."""
         for epoch in (EPOCH, None):
-            self.ignores(decide(samples.voided(), listed(epoch=epoch), RULES), ReleaseOnMcu("10.0.0.1", "11", epoch))
+            released = ReleaseOnMcu("10.0.0.1", "11", epoch)
+            self.ignores(decide(samples.voided(), listed(epoch=epoch), RULES), released, ReportGone())
 
 
 class ListedWhileAsked(Base):
@@ -125,7 +127,8 @@ class ListedWhileAsked(Base):
         """Released there."""
         for c in (samples.asking_mcu(), samples.restoring(), samples.asking_rms()):
             elsewhere = listed(ip="10.0.0.9", epoch=None, createtime=NOW)
-            self.ignores(decide(c, elsewhere, RULES), ReleaseOnMcu("10.0.0.9", "11", None))
+            gone = (ReportGone(),) if c.has_run else ()
+            self.ignores(decide(c, elsewhere, RULES), ReleaseOnMcu("10.0.0.9", "11", None), *gone)
 
     def test_while_rms_is_asked(self) -> None:
         """Nothing has been asked for: what runs is older."""
@@ -178,8 +181,26 @@ class ListedElsewhere(Base):
         """Released there under its epoch, in every situation."""
         for situation, c in samples.IN_SITUATION.items():
             decision = decide(c, listed(ip="10.0.0.5", epoch=EPOCH - 1), RULES)
-            self.ignores(decision, ReleaseOnMcu("10.0.0.5", "11", EPOCH - 1))
-            self.assertTrue(decision.because, situation)
+            gone = (ReportGone(),) if c.has_run and situation is not Situation.ONGOING else ()
+            self.ignores(decision, ReleaseOnMcu("10.0.0.5", "11", EPOCH - 1), *gone)
+
+    def test_runs_on_another_platform(self) -> None:
+        """What is older is released here and can't be reached here any more, also where the addresses are the same."""
+        c = ongoing(platformmoid="pB")
+        for ip in ("10.0.0.1", "10.0.0.5"):
+            decision = decide(c, listed(ip=ip, epoch=EPOCH - 1), RULES)
+            self.ignores(decision, ReleaseOnMcu(ip, "11", EPOCH - 1), ReportGone())
+        self.ignores(decide(c, samples.absent(), RULES))
+        self.ignores(decide(c, samples.lost(), RULES))
+        self.ignores(decide(c, samples.ended(), RULES))
+
+    def test_equal_epochs_on_two_platforms(self) -> None:
+        """The greater moid wins."""
+        for event in (listed(), samples.accepted()):
+            lesser = decide(ongoing(platformmoid="oB"), event, RULES)
+            self.assertEqual(lesser.record.platformmoid if lesser.record else "", "pA")
+            self.assertIn(ReleaseOnMcu("10.0.0.1", "11", EPOCH, "oB"), lesser.effects)
+            self.assertFalse(decide(ongoing(platformmoid="pB"), event, RULES).changed)
 
     def test_end_notice_of_the_loser(self) -> None:
         """It does not touch the winner's record."""
