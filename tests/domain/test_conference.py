@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -14,7 +15,7 @@ from tests.domain import samples
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 MOIDS = st.from_regex(r"\A[!-.0-~]{1,20}\Z")
 BIG = st.integers(0, 2**53 - 1)
-REQUESTERS = st.builds(Requester, TEXT, TEXT, TEXT, TEXT)
+REQUESTERS = st.builds(Requester, TEXT, TEXT, TEXT, TEXT, MOIDS)
 ATTEMPTS = st.builds(
     Attempt,
     deadline_ms=BIG,
@@ -105,6 +106,19 @@ class RoundTrip(SynchronousTestCase):
         self.assertEqual((record["platformmoid"], record["epoch"]), ("pA", "7000"))
         self.assertEqual((record["ip"], record["roommoid"], record["pid"]), ("", "", ""))
         self.assertEqual(conf, {})
+
+    def test_an_attempt_of_a_version_that_knew_no_other_platforms_requesters(self) -> None:
+        """Instances of both versions run side by side while one is rolled out."""
+        fields, conf = stored(samples.asking_rms(version=3))
+        attempt = msgspec.json.decode(fields["attempt"])
+        attempt[1] = attempt[1][:4]
+        old = records.from_fields("1", fields | {"attempt": msgspec.json.encode(attempt).decode()}, conf)
+        assert old.attempt is not None and old.attempt.requester is not None
+        self.assertEqual(old.attempt.requester.origin, "")
+        attempt[1] = [*attempt[1], "pB", "of a version to come"]
+        new = records.from_fields("1", fields | {"attempt": msgspec.json.encode(attempt).decode()}, conf)
+        assert new.attempt is not None and new.attempt.requester is not None
+        self.assertEqual(new.attempt.requester.origin, "pB")
 
     def test_an_attempt_that_is_over_has_no_field(self) -> None:
         """Nor has a running conference a copy of what `conf/` has."""

@@ -67,6 +67,10 @@ class TwoNodeGround(ServerGround):
         """Let links that were cut come back."""
         await self._proxies[viewer, moid].listen()
 
+    def hold_confirms(self, viewer: str, moid: str, hold: bool = True) -> None:
+        """Have one platform's CSS hear nothing more from another one's broker, which goes on hearing it."""
+        self._proxies[viewer, moid].hold(answers=hold)
+
     async def close(self) -> None:
         """See `ServerGround.close`."""
         await gatherResults([proxy.close() for proxy in self._proxies.values()])

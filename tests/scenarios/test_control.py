@@ -5,6 +5,7 @@ Both platforms have two instances, so any of them may hear an MCU's answer.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, ClassVar
 
 from css.handlers import addresses as to
@@ -16,6 +17,7 @@ from tests.scenarios.case import OnMemory, pause, within
 from tests.scenarios.pair import OnTwoNodes, PairScenario
 
 E164 = "0660175"
+UNREACHABLE = "UNREACHABLE_PLATFORM"
 ASK: Place = ("mau.cmcmu.ex", "mau.cmcmu.k")
 
 
@@ -222,6 +224,25 @@ class Disturbed(ControlCase):
             await self.eventually(lambda service=service: service.work.reaches("B"), True)
         await self.acked(self.ask("A"))
 
+    async def test_the_link_is_cut_again_and_again(self) -> None:
+        """Each request gets one answer, and the MCU is asked nothing twice; what it was asked it has answered."""
+        process = await self.back_at_home()
+        requests: list[Request] = []
+        for n in range(4):
+            requests += [self.ask("A", n=n, m=m) for m in range(20)]
+            await pause(0.01)
+            await self.ground.cut("A", "B")
+            requests += [self.ask("A", n=n, m=m) for m in range(20, 30)]
+            await pause(0.3)
+            await self.ground.mend("A", "B")
+            for service in self.services_of("A"):
+                await self.eventually(lambda service=service: service.work.reaches("B"), True)
+        answers = [await within(request.answer, 40) for request in requests]
+        outcomes = Counter(answer.get("errcode", answer["type"]) for answer in answers)
+        self.assertEqual(set(outcomes), {"CMU_CM_MUTE_ACK", UNREACHABLE}, outcomes)
+        self.assertEqual({len(request.answers) for request in requests}, {1})
+        self.assertEqual((len(self.heard(process)), process.inbox.repeats), (outcomes["CMU_CM_MUTE_ACK"], 0))
+
     async def test_the_link_back_is_cut(self) -> None:
         """The answer, and a notice, wait on B, and arrive when the link is there."""
         process = await self.back_at_home()
@@ -259,6 +280,35 @@ class Disturbed(ControlCase):
         self.stage.instance("A", "css-A-9", **self.timers)
         await self.nacked(self.ask("A"), "PLATFORM_ABNORMAL")
         await self.back("A")
+
+
+class InMidWay(ControlCase, OnTwoNodes):
+    """The other broker takes a request, and its confirm is lost (real servers only)."""
+
+    async def test_the_confirm_is_lost(self) -> None:
+        """Forwarded again with the same id when the link is back: the MCU is asked once, the CM answered once."""
+        process = await self.back_at_home()
+        self.ground.hold_confirms("A", "B")
+        request = self.ask("A")
+        await self.acked(request)  # B has it, whatever A knows
+        await self.ground.cut("A", "B")
+        self.ground.hold_confirms("A", "B", False)
+        await pause(0.5)
+        await self.ground.mend("A", "B")
+        await self.eventually(lambda: sum(each.work.tally["forwarded"] for each in self.services_of("A")), 1, 20.0)
+        await self.eventually(lambda: self.cm_of("A").inbox.repeats, 1)
+        self.assertEqual((len(self.heard(process)), process.inbox.repeats, len(request.answers)), (1, 0, 1))
+
+    async def test_the_link_stays_cut(self) -> None:
+        """For longer than a request is waited for: refused. B has answered already, which the CM got first."""
+        await self.back_at_home(request_timeout_seconds=2.0)
+        self.ground.hold_confirms("A", "B")
+        request = self.ask("A")
+        await self.acked(request)
+        await self.ground.cut("A", "B")
+        self.ground.hold_confirms("A", "B", False)
+        await self.eventually(lambda: [each.fields.get("errcode", "") for each in request.answers][1:], [UNREACHABLE])
+        await self.ground.mend("A", "B")
 
 
 class MemoryDrawing(Drawing, OnMemory):
