@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from css.demo.changes import Changes
 from css.demo.commands import Command, Commands
 from css.demo.errors import DemoError
 from css.demo.layout import PLATFORMS, TIMERS
@@ -63,6 +64,7 @@ class Demo:
         self._traffic = Traffic(reactor, random, cms, self._ledger, screen)
         self._tracker = Tracker()
         self._trouble = Trouble(reactor, world.peers, screen, self._tracker)
+        self._changes = Changes(world.peers, self._ledger, screen)
         self._recoveries = Recoveries(world.ledgers, screen)
         self._telling = Ticker(reactor, "recoveries", WATCH_SECONDS, self._recoveries.tick)
         self._watching = LoopingCall(self._watch)
@@ -74,6 +76,8 @@ class Demo:
             {
                 "create": Command("[NAME]", "ask for a conference", self._create),
                 "release": Command("NUMBER", "end a conference", self._release),
+                "rename": Command("NUMBER NAME", "its MCU asks the CM for another name", self._changes.rename),
+                "delay": Command("NUMBER MINUTES", "it ends later", self._changes.delay),
                 "list": Command("", "show the conferences as the stores have them", self._list),
                 "kill-mcu": Command("IP [PID]", "an MCU dies; it comes back, empty", self._trouble.kill_mcu),
                 "room-down": Command("ROOM", "a room becomes abnormal", self._trouble.room_down),

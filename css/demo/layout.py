@@ -49,6 +49,8 @@ CONFERENCE_NAMES = (
     "应急会商",
 )
 
+DURATION_MINUTES = 60
+"""How long a conference of the demo lasts, unless it is released before or delayed."""
 PACE_SECONDS = 0.7
 """From one thing that happens by itself to the next."""
 CEILING = 24

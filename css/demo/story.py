@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 
 from css.demo.ledger import Ledger
 from css.demo.screen import Screen, Tone
 from css.messages.codec import wire_type
+from css.messages.control import DelayNack, DurationNotice
 from css.messages.create import CreateAck, CreateNack, McuCreateRequest, ReleaseNack, ReleaseNotice
 from css.messages.mcu import McuRestoreRequest
+from css.messages.upu import UpuModify
 from css.peers.inbox import Inbox, Received
 from css.peers.platform import PlatformPeers
 
@@ -28,11 +31,14 @@ class Story:
             wire_type(CreateNack): self._refused,
             wire_type(ReleaseNack): self._not_released,
             wire_type(ReleaseNotice): self._ended,
+            wire_type(DurationNotice): self._delayed,
+            wire_type(DelayNack): self._not_delayed,
         }
 
     def follow(self, peers: PlatformPeers) -> None:
         """Tell of what these peers hear from now on."""
         self.follow_cm(peers.moid, peers.cm.inbox)
+        peers.upu.inbox.listen(partial(self._locator_heard, peers.moid))
         for ip, host in peers.hosts.items():
             host.inbox.listen(partial(self._host_heard, peers.moid, ip))
 
@@ -45,6 +51,10 @@ class Story:
             self._screen.event(moid, received.e164, f"is given to MCU {ip}", Tone.QUIET)
         elif received.type == wire_type(McuRestoreRequest):
             self._screen.event(moid, received.e164, f"is to be restored by MCU {ip}", Tone.QUIET)
+
+    def _locator_heard(self, moid: str, received: Received) -> None:
+        if received.type == wire_type(UpuModify):
+            self._screen.event(moid, received.e164, f"is called {received.fields['confname']} now", Tone.GOOD)
 
     def _cm_heard(self, moid: str, received: Received) -> None:
         if received.type in self._told:
@@ -63,6 +73,14 @@ class Story:
 
     def _not_released(self, moid: str, received: Received) -> None:
         self._screen.event(moid, received.e164, f"can't be released: {received.fields['errcode']}", Tone.BAD)
+
+    def _delayed(self, moid: str, received: Received) -> None:
+        fields = received.fields
+        at = time.strftime("%H:%M", time.localtime(fields["endtime"]))
+        self._screen.event(moid, received.e164, f"ends at {at}, after {fields['duration']} minutes in all", Tone.GOOD)
+
+    def _not_delayed(self, moid: str, received: Received) -> None:
+        self._screen.event(moid, received.e164, f"can't be delayed: {received.fields['errcode']}", Tone.BAD)
 
     def _ended(self, moid: str, received: Received) -> None:
         reason = received.fields["reason"]

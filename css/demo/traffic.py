@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from css.demo.layout import CEILING, CONFERENCE_NAMES, PACE_SECONDS, PLATFORMS, RELEASE_SHARE, Layout
+from css.demo.layout import CEILING, CONFERENCE_NAMES, DURATION_MINUTES, PACE_SECONDS, PLATFORMS, RELEASE_SHARE, Layout
 from css.demo.ledger import Ledger, Line
 from css.demo.screen import Screen, Tone
 from css.peers.cm import CmPeer
@@ -61,7 +61,7 @@ class Traffic:
         e164, name = self._free_number(), confname or self._random.choice(CONFERENCE_NAMES)
         self._ledger.asked(Line(e164, platform.moid, name, self._reactor.seconds()))
         self._screen.event(platform.moid, e164, f"is asked for by {moid}: {name}")
-        self._watch(self._cms[platform.moid].create(e164, name, moid), platform.moid, e164)
+        self._watch(self._cms[platform.moid].create(e164, name, moid, duration=DURATION_MINUTES), platform.moid, e164)
         return e164
 
     def release(self, e164: str) -> None:

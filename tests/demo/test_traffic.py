@@ -27,7 +27,7 @@ class _Cm:
         self.asked: list[tuple[str, ...]] = []
         self.answers: list[Deferred[dict[str, Any]]] = []
 
-    def create(self, e164: str, name: str, moid: str) -> Deferred[dict[str, Any]]:
+    def create(self, e164: str, name: str, moid: str, duration: int) -> Deferred[dict[str, Any]]:
         return self._ask("create", e164, name, moid)
 
     def release(self, e164: str) -> Deferred[dict[str, Any]]:
