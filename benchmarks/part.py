@@ -18,6 +18,7 @@ PARTS = {
     "amqp": "(a) a message through the AMQP adapter, against pika's for Twisted",
     "creates": "(b) a create through one CSS process, (c) its latency at half of that rate",
     "store": "the conference store",
+    "npp": "pages of running conferences over HTTP, beside a bare pipeline of HGETALL",
     "stored": "idle rounds and a start, with very many stored conferences",
 }
 
