@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from css.adapters.memory.store import MemoryStore
 from css.handlers.rebuilding import INCARNATION_KEY, Rebuilding
+from css.ports.sql import TemplateRow
 from tests.handlers.site import SiteCase, done
 
 
@@ -38,6 +39,17 @@ class Whole(WholeCase):
         self.assertFalse(self.rebuilding.all_are_whole())
         self.assertTrue(self.look())
         self.assertTrue(done(self.site.other.read_string(INCARNATION_KEY)))
+
+    def test_public_templates(self) -> None:
+        """Those of SQL are there before the store counts as filled."""
+        assert self.site.database is not None
+        for e164, platform in (("0100", "pA"), ("0200", "pB"), ("0300", "pC")):
+            self.site.database.templates[e164] = TemplateRow(e164, "u", platform, "模板", "{}")
+        self.assertTrue(self.look())
+        for store, e164 in ((self.site.store, "0100"), (self.site.other, "0200")):
+            found = [key for key in store.dump() if key.startswith("pubtemplate/")]
+            self.assertEqual(found, [f"pubtemplate/{e164}"])
+            self.assertEqual(store.dump()[found[0]], {"moid": "u", "name": "模板", "content": "{}"})
 
     def test_a_platform_without_a_store(self) -> None:
         """What it holds is missing here."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from css.peers.cmu_process import CmuProcess
-from tests.scenarios.case import OnMemory, within
+from tests.scenarios.case import PATIENT, OnMemory, within
 from tests.scenarios.pair import OnTwoNodes, PairScenario
 
 E164 = "0880"
@@ -149,6 +149,8 @@ class Names(SeedFive):
 class Delays(SeedFive):
     """Seed 5.3: the CM or the MCU moves the end; record, row, CM and MCU agree."""
 
+    timers: ClassVar[dict[str, float]] = {**PATIENT, "request_timeout_seconds": 6.0, "restore_interval_seconds": 0.5}
+
     async def agreed(self, cm: str, minutes: int, notices: int = 1) -> None:
         """Everybody knows the new end; the other platform's CM has heard nothing."""
         end = self.end(minutes)
@@ -221,6 +223,41 @@ class Delays(SeedFive):
         self.assertEqual((await within(self.cm_of("A").delay(E164, 0)))["errcode"], "BAD_REQUEST")
         await self.lost("A")
         self.assertEqual((await within(self.cm_of("A").delay(E164, 5)))["errcode"], "PLATFORM_ABNORMAL")
+
+    async def loses_its_mcu(self) -> None:
+        """Its process dies, and the link layer says so."""
+        process = self.process
+        host = self.peers("A").hosts[process.ip]
+        await host.disconnect()
+        await host.crash()
+        await self.eventually(lambda: self.state_of(E164), "pending_restore")
+
+    async def test_5_3_in_pending_restore(self) -> None:
+        """Moved while nobody runs it: the MCU that restores it is asked with the new end."""
+        await self.at_home()
+        self.peers("A").rms.silent()
+        await self.loses_its_mcu()
+        answer = await within(self.cm_of("A").delay(E164, 30))
+        self.assertEqual((answer["type"], answer["endtime"]), ("CM_MAU_DELAYCONF_ACK", self.end(30)))
+        self.peers("A").rms.resume()
+        await self.eventually(lambda: self.state_of(E164), "ongoing", 40)
+        self.assertEqual(self.process.conferences[E164].endtime, self.end(30))
+        await self.agreed("A", 30)
+        self.assertEqual(self.process.inbox.count("MAU_CMU_CONFDURATION_NTF", E164), 0)
+
+    async def test_5_3_in_mid_restore(self) -> None:
+        """Moved while a host is being asked, which knows the earlier end: its process is told with its ACK."""
+        await self.at_home()
+        for host in self.peers("A").hosts.values():
+            host.mood.late(3.0)
+        await self.loses_its_mcu()
+        await self.eventually(lambda: self.state_of(E164), "creating", 40)
+        answer = await within(self.cm_of("A").delay(E164, 30))
+        self.assertEqual((answer["type"], answer["endtime"]), ("CM_MAU_DELAYCONF_ACK", self.end(30)))
+        self.assertEqual(await self.state_of(E164), "creating", "the delay came too late to show anything")
+        await self.eventually(lambda: self.state_of(E164), "ongoing", 40)
+        await self.agreed("A", 30)
+        self.assertEqual(self.process.inbox.count("MAU_CMU_CONFDURATION_NTF", E164), 1)
 
     async def test_5_3_the_link_between_the_platforms_is_cut(self) -> None:
         """The ACK does not wait for it; the MCU there is told when it is back."""
