@@ -101,7 +101,7 @@ async def _write_domains(store: RedisStore) -> None:
 
 
 def _written(c: Conference) -> tuple[object, ...]:
-    licences = chain.from_iterable((licence_set(moid, c), c.licence_member) for moid in c.licensed_under)
+    licences = chain.from_iterable((licence_set(moid, c.size), c.licence_member) for moid in c.licensed_under)
     return (
         c.e164,
         list(chain.from_iterable({**to_fields(c), "version": str(c.version)}.items())),

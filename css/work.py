@@ -30,6 +30,7 @@ from css.ports.store import StoreError
 from css.rounds import DUE_SECONDS, LIVENESS_SECONDS, conference_rounds
 from css.templating import make_templates
 from css.timers.bookings import BookingCheck
+from css.timers.reservations import ReservationSweep
 from css.timers.sweep import OutboxSweep
 from css.timers.ticker import Ticker
 
@@ -43,6 +44,7 @@ LEGACY_SECONDS = 5.0
 SLOT_SECONDS = 15.0
 FIRST_LOOK_SECONDS = 5.0
 """How long the start waits for emptied stores to be filled again."""
+PLACES_SECONDS = 60.0
 PRUNE_SECONDS = 3600.0
 ROW_ORDER_KEPT_SECONDS = 48 * 3600
 """Longer than any late write can come: tombstones and kept answers are gone long before."""
@@ -195,6 +197,7 @@ class Work:
             core.lease_ms,
             world.probe,
         )
+        places = ReservationSweep(world.reactor, world.platforms, world.stores, self.tally)
         bookings = BookingCheck(world.state, world.stores, self.tally, core.booking_lease_ms)
         return [
             self._ticker("duty", DUTY_SECONDS, core.duty.tick),
@@ -205,6 +208,7 @@ class Work:
             self._ticker("rows", ROWS_SECONDS, core.write_rows),
             self._ticker("signs of life", LIVENESS_SECONDS, core.liveness.flush),
             self._ticker("booking check", 1.0, bookings.tick),
+            self._ticker("licence places", PLACES_SECONDS, places.tick),
             self._ticker("instance slot", SLOT_SECONDS, self._renew_slot),
             self._ticker("store clocks", 5.0, self._refresh_clocks),
             self._ticker("row order", PRUNE_SECONDS, self._prune),

@@ -13,6 +13,7 @@ from css.domain.conference import (
     PASSING_FIELDS,
     Conference,
     Fields,
+    Size,
     State,
     from_fields,
     indexes,
@@ -327,21 +328,21 @@ def _ending(e164: str, before: Conference, expected: tuple[str, int] | None, dec
         expected=expected,
         delete_record=True,
         index_drop=tuple(_known_indexes(before)),
-        unreserve=tuple((licence_set(moid, before), before.licence_member) for moid in before.licensed_under),
+        unreserve=tuple((licence_set(moid, before.size), before.licence_member) for moid in before.licensed_under),
         tombstone=Tombstone(tombstone, TOMBSTONE_SECONDS),
     )
 
 
-def licence_set(moid: str, c: Conference) -> str:
+def licence_set(moid: str, size: Size) -> str:
     """Name of the set that counts a domain's conferences of one size."""
-    return f"licence/{moid}/{c.size.value}"
+    return f"licence/{moid}/{size.value}"
 
 
 def reservations(c: Conference) -> tuple[Reservation, ...]:
     """The places that a new conference takes: under its user domain's limit and under its platform's (seed 4.6)."""
     return tuple(
         Reservation(
-            set_name=licence_set(moid, c),
+            set_name=licence_set(moid, c.size),
             member=c.licence_member,
             limit_key=f"domain/{moid}/license",
             limit_field=f"{c.size.value}confnum",

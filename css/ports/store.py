@@ -202,6 +202,13 @@ class IConferenceStore(Interface):
     async def index_size(index: str) -> int:
         """@return: how many members an index, or a set of reservations, has."""
 
+    async def sweep_reservations(set_name: str, cursor: str, limit: int) -> tuple[int, str]:
+        """Drop from a set of reservations what belongs to no record: members `<e164>:<first epoch>` of numbers whose
+        record is missing, or has another `first_epoch`. Paged like `page_index`.
+
+        @return: how many were dropped, and the next cursor; empty: that was all.
+        """
+
     async def take_outbox(platform: str, lane: str, lease_ms: int, limit: int) -> list[OutboxBatch]:
         """Claim at most `limit` numbers with due entries in a lane, oldest first, each with all its entries in order.
 

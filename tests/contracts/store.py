@@ -79,6 +79,21 @@ class ReservationContract(StoreFixture):
         self.assertEqual((await self.store.commit(three)).detail, "small/u1")
         self.assertEqual(list(await self.dump()), ["domain/u1/license"])
 
+    async def test_places_without_a_record_are_swept(self: Any) -> None:
+        """Not those of records, of whatever version; nor what is no such member."""
+        kept = [f"{number}:{FIRST}" for number in range(300)]
+        await together(*(self.store.commit(new(each.split(":")[0], reserve=(seat(each),))) for each in kept))
+        stale = [*(f"9{number:03}:{FIRST}" for number in range(300)), f"7:{LATER}", f"07:{FIRST}"]
+        await together(*(self.store.commit(beside(reserve=(seat(each),))) for each in (*stale, "other")))
+        dropped, cursor, pages = 0, "", 0
+        while cursor or not pages:
+            count, cursor = await self.other.sweep_reservations("small/u1", cursor, 50)
+            dropped, pages = dropped + count, pages + 1
+        self.assertEqual((await self.dump())["css/set/small/u1"], {*kept, "other"})
+        self.assertEqual(dropped, len(stale))
+        self.assertGreater(pages, 2)
+        self.assertEqual(await self.store.sweep_reservations("absent", "", 50), (0, ""))
+
     async def test_two_instances_never_take_more_than_there_is(self: Any) -> None:
         await self.limit("7")
         results = await together(

@@ -108,6 +108,20 @@ class MemoryStore:
 
         return await self.server.run(size)
 
+    async def sweep_reservations(self, set_name: str, cursor: str, limit: int) -> tuple[int, str]:
+        def sweep() -> tuple[int, str]:
+            page = sorted(each for each in self._keys.members(set_key(set_name)) if each > cursor)[: limit + 1]
+            dropped = 0
+            for member in page[:limit]:
+                e164, _, epoch = member.rpartition(":")
+                is_ours = e164.isdecimal() and epoch.isdecimal()
+                if is_ours and self._keys.hash(record_key(e164)).get("first_epoch") != epoch:
+                    self._keys.drop_member(set_key(set_name), member)
+                    dropped += 1
+            return dropped, page[limit - 1] if len(page) > limit else ""
+
+        return await self.server.run(sweep)
+
     async def take_outbox(self, platform: str, lane: str, lease_ms: int, limit: int) -> list[OutboxBatch]:
         def take() -> list[OutboxBatch]:
             now = self._keys.now_ms()

@@ -95,6 +95,10 @@ class RedisStore:
         size: int = await self.link.run(scripts.INDEX_SIZE, (index,))
         return size
 
+    async def sweep_reservations(self, set_name: str, cursor: str, limit: int) -> tuple[int, str]:
+        following, dropped = await self.link.run(scripts.SWEEP_RESERVATIONS, (set_name, cursor or "0", limit))
+        return dropped, "" if following == b"0" else text(following)
+
     async def take_outbox(self, platform: str, lane: str, lease_ms: int, limit: int) -> list[OutboxBatch]:
         reply = await self.link.run(scripts.TAKE_OUTBOX, (platform, lane, lease_ms, limit))
         return [_batch(e164, entries) for e164, entries in zip(reply[::2], reply[1::2], strict=True)]
