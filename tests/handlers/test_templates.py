@@ -381,6 +381,32 @@ class InEachOthersWay(Case):
         self.assertEqual(self.outcomes(), ["INTERNAL", "ACK"])
         self.nothing_under_way()
 
+    def test_a_newer_write_is_still_under_way(self) -> None:
+        """The older one is answered, and leaves Redis and the standing to it: what was deleted can't be changed."""
+
+        def stop(step: str, point: str) -> None:
+            if (step, point) == ("template", "after_intent"):
+                raise SystemError("killed")
+
+        other = self.another()
+        other.on_point = stop
+
+        def meanwhile(step: str, point: str) -> None:
+            if (step, point) == ("template", "after_sql"):
+                self.css.on_point = lambda step, point: None
+                self.failureResultOf(other.begin(request("DEL"), message_id="t2", reply_to=CM_REPLIES), SystemError)
+
+        self.css.on_point = meanwhile
+        self.want()
+        row, fields = self.both()
+        self.assertTrue(row)
+        self.assertEqual((fields, self.outcomes()), ({}, ["ACK"]))
+        self.want("MOD", "t3")
+        self.assertEqual(self.outcomes(), ["ACK", "CONF_NOT_FOUND"])
+        self.sweep()
+        self.assertEqual((self.both(), self.outcomes()[2:]), ((None, {}), ["ACK"]))
+        self.nothing_under_way()
+
 
 class LeftByAnotherPlatform(Case):
     """An instance of pB has died after it had begun a write; pB is abnormal, and this platform serves it."""
