@@ -16,6 +16,7 @@ from css.handlers import addresses as to
 from css.handlers.create import Creating
 from css.handlers.delay import Delaying
 from css.handlers.dispatch import Dispatcher, Routes, merge
+from css.handlers.locator import LocatorReports
 from css.handlers.mcu import McuAnswers
 from css.handlers.offduty import LegacyNumbers, OffDuty
 from css.handlers.rebuilding import Rebuilding
@@ -99,6 +100,10 @@ class Work:
             more_routes,
         )
         self.duty = core.duty
+        self._locator = LocatorReports(
+            core.own, world.stores, core.clocks, core.steps, core.post, core.duty, tally, world.session
+        )
+        core.duty.on_suspended(self._suspended)
         self._legacy = LegacyNumbers(core.own, world.stores)
         routes = OffDuty(core.own, core.duty, self._legacy, core.post, tally).guarded(routes)
         self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe, world.peers)
@@ -111,6 +116,11 @@ class Work:
         # What was missed while the broker was away must not make MCUs look dead.
         core.liveness.link_changed(world.own_bus.connected)
         world.own_bus.on_state_change(core.liveness.link_changed)
+
+    def _suspended(self) -> None:
+        """The own platform is abnormal: nothing can be reached here."""
+        self._locator.suspended()
+        self._core.tracker.run(self._locator.tick(), "clearing the locator")
 
     def _store_emptied(self, moid: str) -> None:
         self._world.domains.store_emptied(moid)
@@ -201,6 +211,7 @@ class Work:
         bookings = BookingCheck(world.state, world.stores, self.tally, core.booking_lease_ms)
         return [
             self._ticker("duty", DUTY_SECONDS, core.duty.tick),
+            self._ticker("locator", DUTY_SECONDS, self._locator.tick),
             self._ticker("legacy conferences", LEGACY_SECONDS, self._legacy.read),
             self._ticker("outbox sweep", min(1.0, timers.outbox_lease_seconds / 2), sweep.tick),
             self._ticker("outbox flush", FLUSH_SECONDS, core.flush),

@@ -303,7 +303,7 @@ def indexes(conference: Conference) -> dict[str, int]:
     if c.roommoid:
         found[f"room/{c.platformmoid}/{c.roommoid}"] = c.createtime
     if c.legacy:
-        found[f"legacy/{c.platformmoid}"] = c.createtime
+        found[legacy_index(c.platformmoid)] = c.createtime
     if c.state is not State.PENDING_RESTORE and not (c.legacy and c.has_run):
         found[live_index(c.platformmoid)] = c.createtime
     return found
@@ -327,6 +327,11 @@ def _indexes_of_pending(c: Conference) -> dict[str, int]:
 def due_index(platform: str) -> str:
     """By when the next deadline of what runs, or is being placed, on a platform falls due."""
     return f"due/{platform}"
+
+
+def legacy_index(platform: str) -> str:
+    """What is bound to a platform's old hardware."""
+    return f"legacy/{platform}"
 
 
 def live_index(platform: str) -> str:

@@ -137,6 +137,12 @@ class PlatformLost(Event, frozen=True, kw_only=True):
     recovery: str = ""
 
 
+class LocatorCleared(Event, frozen=True, kw_only=True):
+    """The locator has forgotten all that `platform`, this one, reported (seed 7.2)."""
+
+    platform: str
+
+
 class Listed(Event, frozen=True, kw_only=True):
     """An MCU process lists the conference. `createtime`: start of that placement; `epoch` None: it knows no epochs."""
 

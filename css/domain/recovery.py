@@ -14,6 +14,7 @@ from css.domain.effects import (
     Effect,
     EndReason,
     FreeLoad,
+    ReportGone,
     ReportRunning,
     SaveRow,
     TellMcuDelayed,
@@ -24,6 +25,7 @@ from css.domain.effects import (
 from css.domain.errors import ErrCode
 from css.domain.events import (
     DeadlinePassed,
+    LocatorCleared,
     McuAccepted,
     McuEnded,
     McuLost,
@@ -58,7 +60,7 @@ def lose(c: Conference, event: McuLost, rules: Rules) -> Decision:
         recovery=event.recovery,
     )
     # Its place on the host stays booked until it is placed elsewhere: nothing new goes to a host that has gone.
-    return Decision(because=f"{c.ip} process {c.pid} has gone", record=record)
+    return Decision(because=f"{c.ip} process {c.pid} has gone", record=record, effects=_reported_abroad(c))
 
 
 def void(c: Conference, event: Voided, rules: Rules) -> Decision:
@@ -69,7 +71,8 @@ def void(c: Conference, event: Voided, rules: Rules) -> Decision:
     if c.legacy:
         return ignore("bound to old hardware: it stays where it is")
     step = _without_placement(c, event, "its placement is void")
-    return replace(step, effects=(*step.effects, release_on_mcu(c))) if c.ip and c.pid else step
+    released = (release_on_mcu(c),) if c.ip and c.pid else ()
+    return replace(step, effects=(*step.effects, *released, *_reported_abroad(c)))
 
 
 def leave_platform(c: Conference, event: PlatformLost, rules: Rules) -> Decision:
@@ -102,6 +105,18 @@ def _without_placement(c: Conference, event: Voided | PlatformLost, because: str
         recovery=event.recovery,
     )
     return Decision(because=because, record=record, effects=effects)
+
+
+def report_again(c: Conference, event: LocatorCleared, rules: Rules) -> Decision:
+    """What runs here can be reached here. Legacy conferences, too: they were spared."""
+    if event.platform != c.platformmoid:
+        return ignore("it can't be reached here")
+    return ignore("reported again", ReportRunning())
+
+
+def _reported_abroad(c: Conference) -> tuple[Effect, ...]:
+    """What to tell the locator here when a conference of another source platform is lost: that one may restore it."""
+    return (ReportGone(),) if c.platformmoid != c.source else ()
 
 
 def is_abandoned(c: Conference, now_ms: int, rules: Rules) -> bool:

@@ -46,6 +46,7 @@ class Duty:
         self._told: bool | None = None
         """What the own Redis was told last: on duty, or not; None: nothing that still holds."""
         self._resumed_ms = 0
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def on(self) -> bool:
@@ -57,11 +58,17 @@ class Duty:
         """When the platform last became normal again, milliseconds of the own store's clock; 0: it always was."""
         return self._resumed_ms
 
+    def on_suspended(self, listener: Callable[[], None]) -> None:
+        """Have `listener()` called each time that the platform is abnormal."""
+        self._listeners.append(listener)
+
     def suspended(self) -> None:
         """The platform is abnormal. To be called at once: it may be normal again before the next `tick`."""
         self._suspensions += 1
         if self._told:
             self._told = None
+        for listener in self._listeners:
+            listener()
 
     def while_on(self, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
         """The same round of work, which does nothing while the platform is off duty."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from twisted.logger import Logger
 
+from css.domain.conference import legacy_index
 from css.handlers.dispatch import MessageHandler, Routes
 from css.handlers.duty import Duty
 from css.handlers.outbox import Post
@@ -42,7 +43,7 @@ class LegacyNumbers:
         return frozenset().union(*self._known.values())
 
     async def _read(self, store: IConferenceStore) -> frozenset[str]:
-        index, found, cursor = f"legacy/{self._own}", set[str](), ""
+        index, found, cursor = legacy_index(self._own), set[str](), ""
         if not await store.index_size(index):
             return frozenset()
         while True:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from css.domain.conference import State
-from css.domain.effects import AnswerRefused, FreeLoad, Note
+from css.domain.effects import AnswerRefused, FreeLoad, Note, ReportGone, ReportRunning
 from css.domain.errors import ErrCode
+from css.domain.events import LocatorCleared
 from css.domain.ledger import keeper_of, recovery_name
 from css.domain.machine import decide
 from css.domain.platforms import Platforms
@@ -49,6 +50,24 @@ class Lost(SynchronousTestCase):
         ):
             decision = decide(c, event, RULES)
             self.assertEqual((decision.changed, decision.effects), (False, ()), c.situation)
+
+
+class OfAnotherSource(SynchronousTestCase):
+    """What runs here for another source platform, which may restore it: it can't be reached here any more."""
+
+    def test_lost_and_voided(self) -> None:
+        """The locator here is told; of an own conference, it is told when that runs again."""
+        for event in (samples.lost(platform="pB"), samples.void()):
+            decision = decide(samples.ongoing(platformmoid="pB"), event, RULES)
+            self.assertIn(ReportGone(), decision.effects)
+        for event in (samples.lost(), samples.void()):
+            self.assertNotIn(ReportGone(), decide(samples.ongoing(), event, RULES).effects)
+
+    def test_cleared(self) -> None:
+        """What runs on this platform is reported again, and nothing else."""
+        event = LocatorCleared(now_ms=NOW_MS, platform="pA")
+        self.assertEqual(decide(samples.ongoing(), event, RULES).effects, (ReportRunning(),))
+        self.assertEqual(decide(samples.ongoing(platformmoid="pB"), event, RULES).effects, ())
 
 
 class Abandoned(SynchronousTestCase):

@@ -34,6 +34,7 @@ from css.handlers.effects import Composer
 from css.handlers.forwarding import Forwarding
 from css.handlers.letters import LEDGER_LANE, LOAD_LANE, SQL_LANE, TAKE_LANE
 from css.handlers.liveness import Liveness
+from css.handlers.locator import LocatorReports
 from css.handlers.lookup import Lookup
 from css.handlers.mcu import McuAnswers
 from css.handlers.offduty import LegacyNumbers, OffDuty
@@ -240,6 +241,10 @@ class Instance:
             self.syncing.routes,
             self.control.routes,
         )
+        self.locator = LocatorReports(
+            "pA", site.stores, self.clocks, self.steps, self.post, self.duty, self.tally, f"session-{slot}"
+        )
+        self.duty.on_suspended(self.locator.suspended)
         self.legacy = LegacyNumbers("pA", site.stores)
         routes = OffDuty("pA", self.duty, self.legacy, self.post, self.tally).guarded(routes)
         self.dispatcher = Dispatcher(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from css.handlers import addresses as to
 from css.ports.bus import TryLater
 from css.ports.store import McuSeen, StoreError
-from tests.handlers.site import CM_REPLIES, HOSTS, RMS, Instance, SiteCase, create, done, release
+from tests.handlers.site import CM_REPLIES, HOSTS, LOCATOR, RMS, Instance, SiteCase, create, done, release
 
 
 class DutyCase(SiteCase):
@@ -259,6 +261,61 @@ class NormalAgain(DutyCase):
         self.site.pass_seconds(1)
         self.css.run(self.css.duty.tick())
         self.assertEqual((self.css.duty.resumed_ms, self.site.store.dump()["css/duty"]["state"]), (since, "on"))
+
+
+class Locator(DutyCase):
+    """Cleared when nothing can be reached here; filled again when it can (seed 7.2)."""
+
+    def reports(self) -> list[tuple[str, str]]:
+        """Type and number of what the locator was told since `setUp`."""
+        bodies = self.site.bodies(LOCATOR)[self.told :]
+        return [(body["type"], body.get("confE164", body.get("platformmoid", ""))) for body in bodies]
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.run_one("5", legacy=1)
+        self.told = len(self.site.bodies(LOCATOR))
+
+    def test_cleared_and_filled(self) -> None:
+        """Once each; what is being created is reported when it runs."""
+        self.suspend()
+        self.site.store.fail()
+        for _ in range(3):
+            self.css.run(self.css.locator.tick())
+        self.assertEqual(self.reports(), [("UPU_CLEAR_REQ", "pA")])
+        self.site.store.recover()
+        self.resume()
+        for _ in range(3):
+            self.css.run(self.css.locator.tick())
+        filled = sorted(self.reports()[1:])
+        self.assertEqual(filled, [("UPU_ADD_CONF_REQ", "0755001"), ("UPU_ADD_CONF_REQ", "5")])
+
+    def test_not_before_it_is_cleared(self) -> None:
+        """A clear that could not be sent goes before what is reported again."""
+        self.site.broker.delete_queue(LOCATOR)
+        self.suspend()
+        first = Deferred.fromCoroutine(self.css.locator.tick())
+        self.site.pass_seconds(6)
+        self.successResultOf(first)
+        self.resume()
+        self.site.declare(LOCATOR)
+        self.site.bind(LOCATOR)
+        self.told = 0
+        for _ in range(2):
+            self.css.run(self.css.locator.tick())
+        self.assertEqual(self.reports()[0], ("UPU_CLEAR_REQ", "pA"))
+        self.assertEqual(len(self.reports()), 3)
+
+    def test_a_store_is_away(self) -> None:
+        """What could not be read is reported by a later round."""
+        self.suspend()
+        self.css.run(self.css.locator.tick())
+        self.resume()
+        self.site.store.fail()
+        self.fails(self.css.locator.tick())
+        self.site.store.recover()
+        self.css.run(self.css.locator.tick())
+        self.assertIn(("UPU_ADD_CONF_REQ", "0755001"), self.reports())
 
 
 def resources() -> dict[str, Any]:

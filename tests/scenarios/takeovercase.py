@@ -152,17 +152,29 @@ class TakeoverCase(PairScenario):
             await self.eventually(lambda service=service: service.startup.platforms().state_of(moid).value, state)
 
     async def set_end(self, e164: str, seconds: float, platform: str) -> None:
-        """Have a conference of A that runs on a platform end so many seconds from now."""
-        store = self.ground.stores["A"]
-        record = await self.record(e164)
+        """Have a conference of A that runs on a platform end so many seconds from now, without a notice before."""
         end = int(reactor.seconds() + seconds)
-        commit = Commit(
-            e164=e164,
-            expected=(record["first_epoch"], int(record["version"])),
-            set_fields={"endtime": str(end), "due_ms": str(end * 1000)},
-            index_add={f"due/{platform}": end * 1000},
-        )
-        self.assertEqual((await store.commit(commit)).outcome, Outcome.DONE)
+        await self._rewrite(e164, {"endtime": str(end), "due_ms": str(end * 1000)}, {f"due/{platform}": end * 1000})
+
+    async def set_due(self, e164: str, seconds: float, platform: str) -> None:
+        """Have its next deadline be so many seconds from now."""
+        due_ms = int((reactor.seconds() + seconds) * 1000)
+        await self._rewrite(e164, {"due_ms": str(due_ms)}, {f"due/{platform}": due_ms})
+
+    async def end_pending(self, e164: str, seconds: float) -> None:
+        """Have a conference of A that waits to be restored end so many seconds from now."""
+        end = int(reactor.seconds() + seconds)
+        await self._rewrite(e164, {"endtime": str(end)}, {"pending/A": end * 1000})
+
+    async def _rewrite(self, e164: str, fields: dict[str, str], indexes: dict[str, int]) -> None:
+        store = self.ground.stores["A"]
+        for _ in range(20):
+            record = await self.record(e164)
+            expected = (record["first_epoch"], int(record["version"]))
+            commit = Commit(e164=e164, expected=expected, set_fields=fields, index_add=indexes)
+            if (await store.commit(commit)).outcome is Outcome.DONE:
+                return
+        self.fail(f"{e164} changes all the time")
 
     async def end_all(self, moid: str, numbers: list[str]) -> None:
         """A platform's CM releases them; nothing is left anywhere."""
@@ -177,4 +189,4 @@ class TakeoverCase(PairScenario):
             host.mute()
         await self.nothing_left(30)
         for moid in PAIR_HOSTS:
-            self.assertEqual(self.peers(moid).upu.running_conferences(), {})
+            await self.eventually(self.peers(moid).upu.running_conferences, {})

@@ -1,0 +1,107 @@
+"""What the locator knows of this platform's running conferences when the platform is lost, and back (seed 7.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.logger import Logger
+
+from css.domain.conference import Conference, legacy_index, live_index
+from css.domain.events import Event, LocatorCleared
+from css.handlers import addresses as to
+from css.handlers.clocks import StoreClocks
+from css.handlers.duty import Duty
+from css.handlers.letters import Kind, Letter, message_id
+from css.handlers.outbox import Post
+from css.handlers.steps import Steps
+from css.handlers.tally import Tally
+from css.handlers.tracker import all_of
+from css.messages.codec import encode
+from css.messages.upu import UpuClear
+from css.ports.bus import Outgoing
+from css.ports.store import IConferenceStore, StoreError
+
+PAGE = 200
+
+
+class LocatorReports:
+    """Clears what this platform reported once it is abnormal, and reports again what runs here once it is normal.
+
+    Each instance does both, the second always after the first, so whatever their order the last word is the truth.
+
+    @param session: a text that no other run of any instance has; begins the ids of its requests.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        own: str,
+        stores: Mapping[str, IConferenceStore],
+        clocks: StoreClocks,
+        steps: Steps,
+        post: Post,
+        duty: Duty,
+        tally: Tally,
+        session: str,
+    ) -> None:
+        self._own = own
+        self._stores = stores
+        self._clocks = clocks
+        self._steps = steps
+        self._post = post
+        self._duty = duty
+        self._tally = tally
+        self._session = session
+        self._cleared = 0
+        self._to_clear = False
+        self._to_fill = False
+
+    def suspended(self) -> None:
+        """The platform is abnormal; follow with `tick`."""
+        self._to_clear = self._to_fill = True
+
+    async def tick(self) -> None:
+        """One round. Fails with the last `StoreError`; what is left is done by the next one."""
+        if self._to_clear:
+            await self._clear()
+        if self._to_fill and not self._to_clear and self._duty.on:
+            await self._fill()
+
+    async def _clear(self) -> None:
+        """Without any store: that may be gone."""
+        self._cleared += 1
+        body = encode(UpuClear(platformmoid=self._own))
+        outgoing = Outgoing(*to.TO_LOCATOR, body, message_id("clear", self._session, self._cleared))
+        letter = Letter(Kind.NOTICE, self._clocks.now_ms(self._own), outgoing)
+        if not await self._post.deliver([letter], self._own):
+            self._to_clear = False
+            self._tally.count("locator_cleared")
+
+    async def _fill(self) -> None:
+        self._to_fill = False
+        failed: StoreError | None = None
+        for store in list(self._stores.values()):
+            try:
+                for index in (live_index(self._own), legacy_index(self._own)):
+                    await self._fill_from(store, index)
+            except StoreError as error:
+                failed = error
+        if failed is not None:
+            self._to_fill = True
+            raise failed
+
+    async def _fill_from(self, store: IConferenceStore, index: str) -> None:
+        cursor = ""
+        while True:
+            page, cursor = await store.page_index(index, cursor, PAGE)
+            await all_of(self._report(store, e164) for e164 in page)
+            if not cursor:
+                return
+
+    async def _report(self, store: IConferenceStore, e164: str) -> None:
+        async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            return None if c is None else LocatorCleared(now_ms=now_ms, platform=self._own)
+
+        # A step of the conference, so that its end can't overtake it.
+        await self._steps.take(store, e164, "report", prepare)
