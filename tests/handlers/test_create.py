@@ -142,6 +142,19 @@ class Refused(SiteCase):
         self.ask(e164="4")
         self.assertEqual(self.site.record("4")["state"], "creating")
 
+    def test_limits_of_the_source_hold_on_its_backup(self) -> None:
+        """What this platform takes over is counted under the source's licence, in the source's store (seed 4.6)."""
+        self.site.set_states(pA="normal", pB="abnormal")
+        own = {"domain/pA/license": {"license": "x", "smallconfnum": "0"}}
+        self.css.run(self.site.store.write_hashes(dict(own)))
+        source = {"domain/pB/license": {"license": "x", "smallconfnum": "1"}}
+        self.css.run(self.site.other.write_hashes(dict(source)))
+        self.ask(e164="1", moid="uB")
+        self.assertEqual(self.ask_and_get(e164="2", moid="uB"), "LICENSE_LIMIT")
+        self.assertEqual(self.ask_and_get(e164="3", moid="uA"), "LICENSE_LIMIT")
+        sizes = [self.css.run(store.index_size("licence/pB/small")) for store in (self.site.other, self.site.store)]
+        self.assertEqual(sizes, [1, 0])
+
     def test_platform_without_a_licence(self) -> None:
         """Refused: the platform's own licence is required, the user domain's is not."""
         self.css.run(self.site.store.write_hashes({"domain/pA/license": None}))

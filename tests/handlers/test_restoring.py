@@ -62,6 +62,21 @@ class Losing(RestoringCase):
         steps = self.css.run(self.site.ledger.steps(recovery.name, 10))
         self.assertEqual(len(steps), 4)
 
+    def test_no_limit_stops_it(self) -> None:
+        """Lowered to nothing, expired, or gone: it is restored all the same; its place is given back once."""
+        for licence in ({"smallconfnum": "0"}, {"expires": "1"}, None):
+            key = "domain/pA/license"
+            self.css.run(self.site.store.write_hashes({key: licence and {"license": "x", **licence}}))
+            self.lose()
+            request = self.restore()
+            self.restored(request)
+            self.assertEqual(self.state_of(), "ongoing")
+            self.ip = request["ip"]
+            self.assertEqual(self.css.run(self.site.store.index_size("licence/pA/small")), 1)
+            self.site.pass_seconds(60, 10)
+        self.ended(request)
+        self.assertEqual(self.css.run(self.site.store.index_size("licence/pA/small")), 0)
+
     def test_twice(self) -> None:
         """The second one finds nothing, and enters nothing."""
         self.lose()
