@@ -8,6 +8,7 @@ from typing import Protocol
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from css.handlers.tracker import Tracker
@@ -23,6 +24,9 @@ REFRESH_SECONDS = 30.0
 """How often it is asked while all is well: a platform may have been added, or moved."""
 UNKNOWN_SECONDS = 5.0
 """A platform that nobody knows is asked for at most so often."""
+CONNECT_SECONDS = 2.0
+"""How long a reader waits for a link that has only just been made; one that was up before is not waited for."""
+CONNECT_POLL_SECONDS = 0.05
 PREPARE_PATIENCE_SECONDS = 60.0
 """How long a reader waits while the index of a Redis is made for the first time."""
 
@@ -49,6 +53,9 @@ class Source(msgspec.Struct, eq=False):
     prepared: Deferred[None] | None = None
     """Under way; None before and after."""
     is_prepared: bool = False
+    begun: float = 0.0
+    """When it was made, seconds of the reactor's clock."""
+    was_up: bool = False
 
 
 class Unavailable(Exception):
@@ -105,6 +112,8 @@ class Sources:
             if self._answered_at is None:
                 raise Unavailable(self._error)
             return None
+        while not (source.was_up or self._reactor.seconds() - source.begun >= CONNECT_SECONDS):
+            await deferLater(self._reactor, CONNECT_POLL_SECONDS)
         if not source.running.available:
             raise Unavailable(f"the Redis of {platform} is away")
         if not source.is_prepared:
@@ -161,11 +170,13 @@ class Sources:
     def _add(self, moid: str, address: RedisAddress) -> None:
         self.log.info("connecting to the Redis of {moid} at {ip}:{port}", moid=moid, ip=address.ip, port=address.port)
         link, running = self._connect(address)
-        source = self._sources[moid] = Source(address, link, running)
+        source = Source(address, link, running, begun=self._reactor.seconds(), was_up=running.available)
+        self._sources[moid] = source
         link.on_state_change(lambda available: self._link_changed(source, available))
         link.start()
 
     def _link_changed(self, source: Source, available: bool) -> None:
+        source.was_up |= available
         if available or self._stopped or self._sources.get(source.address.platformmoid) is not source:
             return
         # It may have moved, or have lost everything.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from css.messages.pms import RedisAddress
-from css.npp.sources import LOST_SECONDS, REFRESH_SECONDS, UNKNOWN_SECONDS
+from css.npp.sources import CONNECT_SECONDS, LOST_SECONDS, REFRESH_SECONDS, UNKNOWN_SECONDS
 from tests.npp.world import NppCase
 
 
@@ -100,6 +100,34 @@ class Answered(NppCase):
         self.pass_seconds(2 * REFRESH_SECONDS)
         self.assertEqual(self.json("platformmoid=A")[0], 200)
         self.assertEqual(self.json("platformmoid=C")[0], 404)
+        self.stop()
+
+
+class Connecting(NppCase):
+    """A service that has only just started is not yet without its Redis."""
+
+    def test_a_new_link_is_waited_for(self) -> None:
+        """Whoever asks before it is there."""
+        self.servers["10.0.0.1"].fail()
+        self.sources.start()
+        waiting = self.begin("platformmoid=A")
+        self.pass_seconds(1)
+        self.assertNoResult(waiting)
+        self.servers["10.0.0.1"].recover()
+        self.pass_seconds(0.25)
+        self.assertEqual(self.successResultOf(waiting).code, 200)
+        self.stop()
+
+    def test_not_for_long(self) -> None:
+        """And never again for one that was up, or that did not come."""
+        self.servers["10.0.0.1"].fail()
+        self.sources.start()
+        waiting = self.begin("platformmoid=A")
+        self.pass_seconds(CONNECT_SECONDS + 0.5)
+        self.assertEqual(self.successResultOf(waiting).code, 503)
+        self.assertEqual(self.json("platformmoid=A")[0], 503)
+        self.servers["10.0.0.2"].fail()
+        self.assertEqual(self.json("platformmoid=B")[0], 503)
         self.stop()
 
 
