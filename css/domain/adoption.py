@@ -9,6 +9,7 @@ from css.domain.decision import Decision
 from css.domain.effects import (
     AnswerCreated,
     Effect,
+    ReportGone,
     ReportRunning,
     SaveRow,
     TellRestored,
@@ -57,6 +58,8 @@ def adopt(
     requester = c.attempt.requester if c.attempt else None
     told: Effect = TellRestored() if requester is None else AnswerCreated(requester)
     effects = (told, ReportRunning(), SaveRow(), take_load(record), *_leave(c, record))
+    if c.has_run and c.platformmoid != record.platformmoid:
+        effects = (*effects, ReportGone(c.platformmoid))
     return Decision(because=f"{ip} process {pid} has a newer placement", record=record, effects=effects)
 
 

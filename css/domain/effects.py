@@ -127,7 +127,10 @@ class ReportRenamed(Effect, frozen=True):
 
 
 class ReportGone(Effect, frozen=True):
-    """Tell the locator that it can't be reached here any more (seed 7)."""
+    """Tell a platform's locator that it can't be reached there any more (seed 7). `platform`: whose; empty: of the
+    platform that the record names."""
+
+    platform: str = ""
 
 
 class SaveRow(Effect, frozen=True):

@@ -108,10 +108,13 @@ def _without_placement(c: Conference, event: Voided | PlatformLost, because: str
 
 
 def report_again(c: Conference, event: LocatorCleared, rules: Rules) -> Decision:
-    """What runs here can be reached here. Legacy conferences, too: they were spared."""
+    """What runs here can be reached here. Legacy conferences, too: they were spared.
+
+    The record counts the step, so that an end that is decided at the same moment can't be told before this.
+    """
     if event.platform != c.platformmoid:
         return ignore("it can't be reached here")
-    return ignore("reported again", ReportRunning())
+    return Decision(because="reported again", record=c, effects=(ReportRunning(),))
 
 
 def _reported_abroad(c: Conference) -> tuple[Effect, ...]:
@@ -273,8 +276,10 @@ def _try_host(c: Conference, placement: Placement, now_ms: int, rules: Rules, be
         due_ms=now_ms + wait_ms,
         attempt=left,
     )
-    asked = AskMcuToRestore(wait_ms, expiry.minutes_left(c, now_ms))
-    return Decision(because=f"{because}; {placement.ip} is asked to restore", record=record, effects=(asked,))
+    effects: tuple[Effect, ...] = (AskMcuToRestore(wait_ms, expiry.minutes_left(c, now_ms)),)
+    if placement.platform != c.platformmoid:
+        effects = (*effects, ReportGone(c.platformmoid))
+    return Decision(because=f"{because}; {placement.ip} is asked to restore", record=record, effects=effects)
 
 
 def _next(c: Conference, at_ms: int) -> int:

@@ -12,7 +12,7 @@ from css.domain.adoption import adopt
 from css.domain.conference import Conference, Missed, State
 from css.domain.creation import accept as accept_create
 from css.domain.decision import Decision, end, ignore
-from css.domain.effects import EndReason, ReleaseOnMcu, ReportGone, ReportRunning, SaveRow
+from css.domain.effects import EndReason, ReleaseOnMcu, ReportRunning, SaveRow
 from css.domain.events import Absent, Listed, McuAccepted, Rules
 from css.domain.expiry import schedule
 from css.domain.recovery import accept as accept_restore
@@ -116,11 +116,7 @@ def _settle(c: Conference, event: Listed) -> Decision:
     on_its_host = (event.platform, event.ip) == (c.platformmoid, c.ip)
     if event.epoch is None and on_its_host and c.pid in ("", event.pid):
         return ignore("the present MCU knows no epochs: a release might end what it has just been asked for")
-    released = ReleaseOnMcu(event.ip, event.pid, event.epoch)
-    runs_here = c.state is State.ONGOING and c.platformmoid == event.platform
-    if c.has_run and not runs_here:
-        return ignore("an older placement, and it can't be reached here any more", released, ReportGone())
-    return ignore("an older placement", released)
+    return ignore("an older placement", ReleaseOnMcu(event.ip, event.pid, event.epoch))
 
 
 def _wins(c: Conference, event: Listed) -> bool:

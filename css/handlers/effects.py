@@ -130,10 +130,12 @@ class _Sheet:
         correlation_id: str = "",
         reply_to: str = "",
         expiration_ms: int = 0,
+        lasts: bool = False,
     ) -> Outgoing:
         """Write one message down; its id tells (e164, epoch, version, place within the step).
 
         @param peer: to whose broker it goes. @param platform: who publishes it.
+        @param lasts: whether another platform's instances are to publish it however late.
         """
         outgoing = Outgoing(
             address[0],
@@ -149,7 +151,7 @@ class _Sheet:
         token = correlation_id if kind is Kind.MCU_REQUEST else ""
         lane = peer_lane(peer) if peer else lane_at_home(kind, address[0])
         until_ms = self.c.due_ms if lane == ASK_LANE else 0
-        if platform not in ("", self.own):
+        if platform not in ("", self.own) and not lasts:
             until_ms = self.now_ms + ABROAD_MS
         self.parcel(lane, platform).letters.append(Letter(kind, self.now_ms, outgoing, token, until_ms))
         return outgoing
@@ -326,7 +328,10 @@ def _report_renamed(s: _Sheet, effect: fx.ReportRenamed) -> None:
 
 
 def _report_gone(s: _Sheet, effect: fx.ReportGone) -> None:
-    s.send(Kind.NOTICE, to.TO_LOCATOR, encode(upu.UpuDelete(confE164=s.c.e164, running=1)))
+    # Its lane there waits for that platform as long as it must: nothing else would ever tell that locator.
+    platform = effect.platform or s.c.platformmoid
+    body = encode(upu.UpuDelete(confE164=s.c.e164, running=1))
+    s.send(Kind.NOTICE, to.TO_LOCATOR, body, platform=platform, lasts=True)
 
 
 def _save_row(s: _Sheet, effect: fx.SaveRow) -> None:

@@ -20,7 +20,7 @@ from css.domain.effects import (
     TellReleased,
     TellRestored,
 )
-from css.domain.events import DeadlinePassed, Listed, Placement, ResourcesRefused, RestoreBegins
+from css.domain.events import DeadlinePassed, Placement, ResourcesRefused, RestoreBegins
 from css.domain.machine import decide
 from tests.domain import samples
 from tests.domain.samples import EPOCH, FRESH_EPOCH, NEXT_EPOCH, NOW, NOW_MS, RULES
@@ -104,8 +104,7 @@ class Void(Base):
         for event in (samples.listed(), samples.listed(epoch=None), samples.accepted(), samples.accepted(epoch=None)):
             decision = decide(after, event, RULES)
             self.assertFalse(decision.changed)
-            gone = [ReportGone] if isinstance(event, Listed) else []
-            self.assertEqual([type(each) for each in decision.effects], [ReleaseOnMcu, *gone])
+            self.assertEqual([type(each) for each in decision.effects], [ReleaseOnMcu])
         self.ignores(decide(after, samples.absent(), RULES))
 
     def test_while_rms_is_asked(self) -> None:
@@ -172,9 +171,13 @@ class RmsAnswers(Base):
         self.assertEqual(endless.effects[0], AskMcuToRestore(5_000, 0))
 
     def test_platform_is_where_the_host_is(self) -> None:
-        """A restore on another platform moves it there."""
+        """A restore on another platform moves it there: the locator of the one that it leaves forgets it (seed 7)."""
         booked = samples.given(placement=Placement("10.0.0.2", "room-2", NEXT_EPOCH, "pB"))
-        self.assertEqual(record(decide(samples.restore_asking_rms(), booked, RULES)).platformmoid, "pB")
+        decision = decide(samples.restore_asking_rms(), booked, RULES)
+        self.assertEqual(record(decision).platformmoid, "pB")
+        self.assertIn(ReportGone("pA"), decision.effects)
+        again = decide(record(decision), samples.overdue(placement=booked.placement), RULES)
+        self.assertNotIn(ReportGone, [type(effect) for effect in again.effects])
 
     def test_no_capacity(self) -> None:
         """No host, a refusal, silence: tried again after the restore interval, the old placement kept."""
@@ -229,6 +232,14 @@ class McuAnswers(Base):
         self.assertEqual((after.state, after.ip, after.epoch), (State.ONGOING, "10.0.0.5", c.epoch + 9))
         self.assertIn(TakeLoad("10.0.0.5", after.placement, "pA"), decision.effects)
         self.assertIn(FreeLoad("10.0.0.1", c.placement, "pA"), decision.effects)
+        self.assertNotIn(ReportGone("pA"), decision.effects)
+
+    def test_newer_one_on_another_platform(self) -> None:
+        """It can't be reached any more on the platform that it has left."""
+        c = samples.restoring()
+        decision = decide(c, samples.accepted(platform="pB", epoch=c.epoch + 9), RULES)
+        self.assertEqual(record(decision).platformmoid, "pB")
+        self.assertIn(ReportGone("pA"), decision.effects)
 
     def test_next_host(self) -> None:
         """A refusal or silence moves on, under a new epoch; the one that failed is penalised."""
@@ -259,8 +270,7 @@ class McuAnswers(Base):
         for event in (samples.accepted(epoch=c.epoch), samples.listed(epoch=c.epoch)):
             decision = decide(waiting, event, RULES)
             self.assertFalse(decision.changed)
-            gone = (ReportGone(),) if isinstance(event, Listed) else ()
-            self.assertEqual(decision.effects, (ReleaseOnMcu("10.0.0.1", "11", c.epoch), *gone))
+            self.assertEqual(decision.effects, (ReleaseOnMcu("10.0.0.1", "11", c.epoch),))
 
     def test_older_refusal(self) -> None:
         """Of a host tried before."""

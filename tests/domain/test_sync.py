@@ -18,7 +18,6 @@ from css.domain.effects import (
     EndReason,
     FreeLoad,
     ReleaseOnMcu,
-    ReportGone,
     ReportRunning,
     SaveRow,
     TakeLoad,
@@ -82,7 +81,7 @@ class ListedWhereItIs(Base):
         """It is released again whenever it is listed."""
         for epoch in (EPOCH, None):
             released = ReleaseOnMcu("10.0.0.1", "11", epoch)
-            self.ignores(decide(samples.voided(), listed(epoch=epoch), RULES), released, ReportGone())
+            self.ignores(decide(samples.voided(), listed(epoch=epoch), RULES), released)
 
 
 class ListedWhileAsked(Base):
@@ -127,8 +126,7 @@ class ListedWhileAsked(Base):
         """Released there."""
         for c in (samples.asking_mcu(), samples.restoring(), samples.asking_rms()):
             elsewhere = listed(ip="10.0.0.9", epoch=None, createtime=NOW)
-            gone = (ReportGone(),) if c.has_run else ()
-            self.ignores(decide(c, elsewhere, RULES), ReleaseOnMcu("10.0.0.9", "11", None), *gone)
+            self.ignores(decide(c, elsewhere, RULES), ReleaseOnMcu("10.0.0.9", "11", None))
 
     def test_while_rms_is_asked(self) -> None:
         """Nothing has been asked for: what runs is older."""
@@ -179,17 +177,16 @@ class ListedElsewhere(Base):
 
     def test_lower_epoch_of_the_list_loses(self) -> None:
         """Released there under its epoch, in every situation."""
-        for situation, c in samples.IN_SITUATION.items():
+        for c in samples.IN_SITUATION.values():
             decision = decide(c, listed(ip="10.0.0.5", epoch=EPOCH - 1), RULES)
-            gone = (ReportGone(),) if c.has_run and situation is not Situation.ONGOING else ()
-            self.ignores(decision, ReleaseOnMcu("10.0.0.5", "11", EPOCH - 1), *gone)
+            self.ignores(decision, ReleaseOnMcu("10.0.0.5", "11", EPOCH - 1))
 
     def test_runs_on_another_platform(self) -> None:
-        """What is older is released here and can't be reached here any more, also where the addresses are the same."""
+        """What is older is released here, also where the addresses are the same."""
         c = ongoing(platformmoid="pB")
         for ip in ("10.0.0.1", "10.0.0.5"):
             decision = decide(c, listed(ip=ip, epoch=EPOCH - 1), RULES)
-            self.ignores(decision, ReleaseOnMcu(ip, "11", EPOCH - 1), ReportGone())
+            self.ignores(decision, ReleaseOnMcu(ip, "11", EPOCH - 1))
         self.ignores(decide(c, samples.absent(), RULES))
         self.ignores(decide(c, samples.lost(), RULES))
         self.ignores(decide(c, samples.ended(), RULES))

@@ -83,7 +83,7 @@ class TakenOver(TakeoverCase):
     """The PMS says that pB is abnormal."""
 
     def test_whole_way(self) -> None:
-        """Voided, restored here; its CM here is told; the place on pB's host waits for pB's CSS."""
+        """Voided, restored here; its CM here is told; the place on pB's host, and pB's locator, wait for pB's CSS."""
         request = self.run_on_peer("7")
         self.css.run(self.css.takeover.tick())
         self.assertEqual(self.peer_record("7")["state"], "ongoing")
@@ -100,7 +100,7 @@ class TakenOver(TakeoverCase):
         notice = self.site.bodies(CM_NOTICES)[-1]
         self.assertEqual((notice["type"], notice["platformmoid"]), ("MAU_CM_RESTORECONF_NTF", "pA"))
         left = {key for key in self.site.other.dump() if key.startswith("css/out/pB/")}
-        self.assertEqual(left, {"css/out/pB/load/7"})
+        self.assertEqual(left, {"css/out/pB/load/7", "css/out/pB/to/UPU.CONF.EX/7"})
 
     def test_ledger(self) -> None:
         """One entry, of both pages and both instances, which ends with the last restore."""
