@@ -105,7 +105,7 @@ class Work:
         )
         core.duty.on_suspended(self._suspended)
         self._legacy = LegacyNumbers(core.own, world.stores)
-        routes = OffDuty(core.own, core.duty, self._legacy, core.post, tally).guarded(routes)
+        routes = OffDuty(core.own, core.duty, self._legacy, core.clocks, core.post, tally).guarded(routes)
         self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe, world.peers)
         rounds = conference_rounds(core, self._mcus.overdue, self._restoring, self._rebuilding)
         tickers = [self._ticker(name, seconds, core.duty.while_on(work)) for name, seconds, work in rounds]
@@ -239,9 +239,9 @@ class Work:
         return self._core.post.reaches(peer)
 
     def refuse(self) -> None:
-        """Take only what CMs ask: while the own platform is abnormal they are all refused."""
+        """Take only what CMs ask, and what MCUs list: the own platform is abnormal."""
         self.duty.suspended()
-        self._consume([to.CM_QUEUE, to.CONTROL_QUEUE])
+        self._consume([to.CM_QUEUE, to.CONTROL_QUEUE, to.MCU_QUEUE])
 
     async def begin(self) -> None:
         """Claim a slot, measure the stores' clocks, tick, and only then consume; a store that is away is waited for."""
@@ -250,6 +250,7 @@ class Work:
                 await self._renew_slot()
                 await self.clocks.refresh(self._world.stores[self._settings.platform.moid])
                 await self.duty.tick()
+                await self._legacy.read()
                 break
             except StoreError as error:
                 self.log.warn("waiting for the own Redis: {error}", error=str(error))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from twisted.logger import Logger
 
 from css.domain.conference import legacy_index
+from css.handlers.clocks import StoreClocks
 from css.handlers.dispatch import MessageHandler, Routes
 from css.handlers.duty import Duty
 from css.handlers.outbox import Post
@@ -20,6 +21,8 @@ from css.ports.bus import Delivery
 from css.ports.store import IConferenceStore, StoreError
 
 PAGE = 500
+PATIENCE_MS = 10_000
+"""How long lists wait for the own store's first word about legacy conferences. Then nothing is spared."""
 
 
 class LegacyNumbers:
@@ -32,6 +35,11 @@ class LegacyNumbers:
         self._own = own
         self._stores = stores
         self._known: dict[str, frozenset[str]] = {}
+
+    @property
+    def are_known(self) -> bool:
+        """Whether the own store has ever told."""
+        return self._own in self._known
 
     async def read(self) -> frozenset[str]:
         """@return: their numbers, as far as any store has told them. Never fails."""
@@ -61,8 +69,12 @@ class OffDuty:
 
     log = Logger()
 
-    def __init__(self, own: str, duty: Duty, legacy: LegacyNumbers, post: Post, tally: Tally) -> None:
+    def __init__(
+        self, own: str, duty: Duty, legacy: LegacyNumbers, clocks: StoreClocks, post: Post, tally: Tally
+    ) -> None:
         self._own = own
+        self._clocks = clocks
+        self._asked_ms: int | None = None
         self._duty = duty
         self._legacy = legacy
         self._post = post
@@ -97,6 +109,8 @@ class OffDuty:
 
     async def _listed(self, notice: ConfListNotice, delivery: Delivery) -> None:
         spared = await self._legacy.read()
+        if not self._legacy.are_known and self._may_wait():
+            raise StoreError("it is not known yet which conferences are bound to old hardware")
         over = [entry for entry in notice.confdatainfo if entry.confE164 not in spared]
         if not over:
             return
@@ -108,6 +122,13 @@ class OffDuty:
             pid=notice.pid,
         )
         await self._post.deliver(release_letters(notice, over), self._own)
+
+    def _may_wait(self) -> bool:
+        """One that starts off duty gives the own store a while to tell what is to be spared."""
+        now_ms = self._clocks.local_ms()
+        if self._asked_ms is None:
+            self._asked_ms = now_ms
+        return now_ms - self._asked_ms < PATIENCE_MS
 
     async def _started(self, ack: McuCreateAck | RestoreAck, delivery: Delivery) -> None:
         """It was asked for a moment before: as if it were listed."""

@@ -1,8 +1,9 @@
 """From power-on to service, in the order of seed 2.2; and the platforms as the handlers may see them.
 
 `Startup(...)`: give it `on_phase` and `on_change` listeners, then `start()`. Phases: `ASKING` (the PMS has not
-answered: consume nothing) → `ABNORMAL` (own broker only: consume, answer `PLATFORM_ABNORMAL`) or `CONNECTING` (own
-Redis and domains are awaited) → `SERVING`, which stays, whatever becomes of the own platform later.
+answered: consume nothing) → `ABNORMAL` (only the own broker is needed: consume, answer `PLATFORM_ABNORMAL`, release
+what MCUs list) or `CONNECTING` (own Redis and domains are awaited) →
+`SERVING`, which stays, whatever becomes of the own platform later.
 `platforms()` is for the handlers: while an instance cannot serve, its own platform counts as abnormal. While serving,
 a timer calls `RoomList.catch_up` and `DomainCache.tick`.
 """
@@ -120,6 +121,8 @@ class Startup:
             return
         if self.phase is not Phase.SERVING and platforms.own_state is not PlatformState.NORMAL:
             self._enter(Phase.ABNORMAL)
+            # Nothing waits for these links; what runs here and must not be released is read from the own Redis.
+            self._links.take(platforms, self._watch.configs)
             return
         self._links.take(platforms, self._watch.configs)
         if self.phase is Phase.SERVING:

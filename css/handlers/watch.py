@@ -193,11 +193,15 @@ class PlatformWatch:
         return complete
 
     async def _ask_configs(self) -> bool:
-        """Each main, each backup, then the own platform (seed 2.2). One that stays unknown does not stop the others."""
-        if not self.platforms.answered or (self.platforms.own_abnormal and self._own not in self.configs):
+        """Each main, each backup, then the own platform (seed 2.2). One that stays unknown does not stop the others.
+
+        One that starts while its platform is abnormal asks for the own one only: its Redis may tell what to spare.
+        """
+        if not self.platforms.answered:
             return False
         complete = True
-        for moid in (*self.platforms.peers, self._own):
+        is_waiting = self.platforms.own_abnormal and not all(moid in self.configs for moid in self.platforms.peers)
+        for moid in (self._own,) if is_waiting else (*self.platforms.peers, self._own):
             try:
                 self.configs[moid] = await self._client.ask_config(moid)
             except PmsSilent as error:

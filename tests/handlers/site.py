@@ -246,7 +246,7 @@ class Instance:
         )
         self.duty.on_suspended(self.locator.suspended)
         self.legacy = LegacyNumbers("pA", site.stores)
-        routes = OffDuty("pA", self.duty, self.legacy, self.post, self.tally).guarded(routes)
+        routes = OffDuty("pA", self.duty, self.legacy, self.clocks, self.post, self.tally).guarded(routes)
         self.dispatcher = Dispatcher(
             self.bus, routes, self.tally, self.liveness.notice, self.probe, {"pB": self.other_bus}
         )

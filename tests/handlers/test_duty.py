@@ -22,6 +22,7 @@ class DutyCase(SiteCase):
         self.rms_asked = self.ask(e164="2")
         self.mcu_asked = self.give(self.ask(e164="3"))
         self.css.liveness.begin_to_consume(0)
+        self.css.run(self.css.legacy.read())
 
     def suspend(self, *others: Instance) -> None:
         """The PMS calls the platform abnormal, a second later."""
@@ -150,6 +151,22 @@ class Legacy(DutyCase):
         self.site.store.fail()
         self.lists(self.ip, self.entry(self.old), self.entry(self.request))
         self.assertEqual(self.commands(), [("0755001", self.request["epoch"])])
+
+    def test_started_while_abnormal(self) -> None:
+        """Lists wait a while for the own store's first word; then nothing is spared."""
+        fresh = Instance(self.site, 3)
+        self.suspend()
+        self.site.store.fail()
+        body = {"type": "MCU_MAU_CONFLIST_NTF", "ip": self.ip, "pid": "11", "confdatainfo": [self.entry(self.old)]}
+        given_back = fresh.begin(body, to.MCU_QUEUE)
+        self.site.pass_seconds(1)
+        self.failureResultOf(given_back, TryLater)
+        self.assertEqual(self.commands(), [])
+        self.site.pass_seconds(10)
+        taken = fresh.begin(body, to.MCU_QUEUE)
+        self.site.pass_seconds(1)
+        self.successResultOf(taken)
+        self.assertEqual(self.commands(), [("5", self.old["epoch"])])
 
     def test_its_ack(self) -> None:
         """A create that its MCU has just answered."""

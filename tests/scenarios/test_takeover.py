@@ -79,6 +79,29 @@ class TakeoverCases(TakeoverCase):
         self.told_restored("B", numbers, "B")
         await self.ledger_says("B", "platform", "A", len(numbers))
 
+    async def test_2_3_1_a_main_that_starts_while_it_is_abnormal(self) -> None:
+        """It does the same: releases what its MCUs list, legacy excepted, clears UPU, refuses; then serves."""
+        (old,) = await self.start_with(1, legacy=1)
+        self.assertEqual((await self.create_at("A", "02"))["type"], "MAU_CM_CREATECONF_ACK")
+        await self.services_of("A").pop().stopService()
+        for teller in ("A", "B"):
+            self.peers(teller).pms.broadcast_platform("A", "abnormal")
+        await self.run_twice_at_most("02")
+        self.stage.instance("A", "css-A-again", **self.timers)
+        await self.run_on("B", ["02"])
+        self.assertEqual(list(self.running_on("A")), [old])
+        await self.eventually(self.peers("A").upu.running_conferences, {})
+        self.assertEqual((await self.create_at("A", "77"))["errcode"], "PLATFORM_ABNORMAL")
+        await self.back("A")
+        await self.stage.served("A")
+        self.assertEqual((await self.create_at("A", "78"))["platformmoid"], "A")
+        await self.run_on("A", [old, "78"])
+
+    async def run_twice_at_most(self, e164: str) -> None:
+        """B has restored it; nobody is there to end it on A's MCU."""
+        await self.eventually(lambda: e164 in self.running_on("B"), True, 20)
+        self.assertIn(e164, self.running_on("A"))
+
     async def test_2_3_1_only_the_backup_is_told(self) -> None:
         """The two PMS say different things: each conference ends where it is older, and runs once."""
         numbers = await self.start_with(2)
