@@ -88,30 +88,33 @@ class PairScenario(Scenario):
     """Both platforms with their peers; `begin` starts `instances` of CSS on each. Each BMC tells of all domains."""
 
     instances: ClassVar[int] = 1
+    pair_hosts: ClassVar[dict[str, list[str]]] = PAIR_HOSTS
+    """Addresses of MCU hosts by platform: more than two platforms each back all others up."""
+    users: ClassVar[dict[str, str]] = USERS
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.stage = Stage(self.make_ground())
         self.ground = self.stage.ground
         self.bystanders = []
-        self.site, self.other_site = await self.stage.pair(PAIR_HOSTS)
+        self.site, self.other_site, *_ = await self.stage.pair(self.pair_hosts)
 
     async def begin(self, **timers: float) -> CssService:
         """Start the instances of both platforms; all domains and licences are known when they serve."""
-        for moid in PAIR_HOSTS:
+        for moid in self.pair_hosts:
             for number in range(1, self.instances + 1):
                 self.stage.instance(moid, f"css-{moid}-{number}", **{**self.timers, **timers})
-        for moid in PAIR_HOSTS:
+        for moid in self.pair_hosts:
             await self.stage.served(moid)
-        for teller in PAIR_HOSTS:
-            for moid, user in USERS.items():
+        for teller in self.pair_hosts:
+            for moid, user in self.users.items():
                 self.peers(teller).bmc.send_domain("add", moid, level=1, used=1)
                 self.peers(teller).bmc.send_domain("add", user, level=0, uplevelmoid=moid, used=1)
         await self.eventually(self._all_known, True)
         return self.service
 
     async def _all_known(self) -> bool:
-        wanted = {f"domain/{moid}/info" for pair in USERS.items() for moid in pair}
-        return all([wanted <= set(await self.ground.dump(moid)) for moid in PAIR_HOSTS])
+        wanted = {f"domain/{moid}/info" for pair in self.users.items() for moid in pair}
+        return all([wanted <= set(await self.ground.dump(moid)) for moid in self.pair_hosts])
 
     def peers(self, moid: str) -> PlatformPeers:
         """All peers of a platform."""
@@ -136,8 +139,8 @@ class PairScenario(Scenario):
         await self._say(moid, "normal")
 
     async def _say(self, moid: str, state: str) -> None:
-        for teller in PAIR_HOSTS:
+        for teller in self.pair_hosts:
             self.peers(teller).pms.broadcast_platform(moid, state)
-        services = [service for each in PAIR_HOSTS for service in self.services_of(each)]
+        services = [service for each in self.pair_hosts for service in self.services_of(each)]
         for service in services:
             await self.eventually(lambda service=service: service.startup.platforms().state_of(moid).value, state)

@@ -13,7 +13,7 @@ from css.ports.ledger import Recovery
 from css.ports.store import Commit, Outcome
 from tests.scenarios.case import within
 from tests.scenarios.ground import reactor
-from tests.scenarios.pair import PAIR_HOSTS, USERS, PairScenario
+from tests.scenarios.pair import USERS, PairScenario
 
 LIST_SECONDS = 0.5
 NAME = "跨平台会议"
@@ -42,7 +42,7 @@ class TakeoverCase(PairScenario):
         await super().tearDown()
 
     def _report(self) -> None:
-        for moid in PAIR_HOSTS:
+        for moid in self.pair_hosts:
             for host in self.hosts_of(moid).values():
                 for process in host.processes.values():
                     process.report_list()
@@ -185,8 +185,9 @@ class TakeoverCase(PairScenario):
 
     async def nothing_left_anywhere(self) -> None:
         """On both platforms."""
-        for host in self.hosts_of("B").values():
-            host.mute()
+        for moid in self.pair_hosts:
+            for host in self.hosts_of(moid).values():
+                host.mute()
         await self.nothing_left(30)
-        for moid in PAIR_HOSTS:
+        for moid in self.pair_hosts:
             await self.eventually(self.peers(moid).upu.running_conferences, {})
