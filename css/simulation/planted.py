@@ -21,12 +21,13 @@ from css.domain.decision import Decision, end, ignore
 from css.domain.effects import Bill, EndReason, FreeLoad, ReleaseOnMcu, TellRestored
 from css.domain.epochs import EpochSource
 from css.domain.events import Absent, DeadlinePassed, McuAccepted, McuEnded
-from css.handlers import create, dispatch, effects, outbox, release, requests, steps
+from css.handlers import control, create, dispatch, effects, outbox, passing, release, requests, steps
 from css.handlers.letters import Letter, unpack_letters
+from css.handlers.passing import PassedRequests
 from css.handlers.strangers import Strangers
 from css.ports.bus import Outgoing
 from css.ports.sql import RowWrite
-from css.ports.store import RequestWrite
+from css.ports.store import Commit, RequestWrite
 from css.simulation import instances
 from css.timers import sweep
 from css.timers.bookings import BookingCheck
@@ -230,6 +231,34 @@ def _no_deadlines(m: Mutations) -> None:
     m.set(DueWork, "tick", _do_nothing)
 
 
+def _silence_on_control(m: Mutations) -> None:
+    m.set(PassedRequests, "tick", _do_nothing)
+
+
+def _control_answered_by_both(m: Mutations) -> None:
+    """The silence and the late answer of an MCU each count as the answer."""
+
+    def forgetful(**parts: Any) -> Commit:
+        if parts.get("guards"):
+            parts |= {"guards": (), "answers": parts["answers"][1:]}
+        return Commit(**parts)
+
+    m.set(passing, "Commit", forgetful)
+
+
+def _control_passed_again(m: Mutations) -> None:
+    """A repeated control request is a new one."""
+    m.set(control, "requester_of", _marked)
+
+
+_marks = count(1)
+
+
+def _marked(message: Any, delivery: Any, e164: str, mtreqid: str) -> tuple[Requester, bool]:
+    requester, certain = requests.requester_of(message, delivery, e164, mtreqid)
+    return msgspec.structs.replace(requester, request_key=f"{requester.request_key}{next(_marks):x}"), certain
+
+
 def _wrong_reply_queue(m: Mutations) -> None:
     last = [""]
 
@@ -330,6 +359,9 @@ PLANTED: dict[str, Plant] = {
     "unconfirmed-is-done": Plant(_unconfirmed_is_done),
     "no-booking-check": Plant(_no_booking_check, _DEATHS),
     "no-deadlines": Plant(_no_deadlines),
+    "silence-on-control": Plant(_silence_on_control),
+    "control-answered-by-both": Plant(_control_answered_by_both),
+    "control-passed-again": Plant(_control_passed_again),
     "wrong-reply-queue": Plant(_wrong_reply_queue),
     "rows-out-of-order": Plant(_rows_out_of_order, (*_DEATHS, "14", "2")),
     "epochs-fall": Plant(_epochs_fall, ("21b", "23")),

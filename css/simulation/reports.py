@@ -11,9 +11,10 @@ import msgspec
 from css.domain.conference import Attempt
 from css.handlers import addresses as to
 from css.messages.codec import Malformed, decode, wire_type
+from css.messages.control import CmControl
 from css.messages.create import CreateAck, CreateRequest, ReleaseAck, ReleaseNotice, ReleaseRequest
 from css.messages.reports import BillNotice
-from css.peers.cm import NOTICES, TO_CSS
+from css.peers.cm import NOTICES, TO_CSS, TO_MCU
 from css.peers.inbox import Received
 from css.peers.peer import Peer
 from css.ports.bus import Outgoing
@@ -44,7 +45,7 @@ class Asked(msgspec.Struct, eq=False):
 class RequestsAnswered(Invariant):
     """I1 and I9. At each publish: an answer goes to its requester, and says what the first one said. At each commit:
     a request makes at most one conference, ends at most one. Settled: every request that a broker has taken is
-    answered, and the answer is true."""
+    answered, and the answer to a create or a release is true."""
 
     code = "I1"
 
@@ -62,7 +63,7 @@ class RequestsAnswered(Invariant):
         """See `Watcher.published`."""
         if not message.exchange and message.routing_key in self._reply_queues:
             self._answer(message, routed)
-        elif routed and (message.exchange, message.routing_key) == TO_CSS and message.correlation_id:
+        elif routed and (message.exchange, message.routing_key) in (TO_CSS, TO_MCU) and message.correlation_id:
             self._request(moid, message)
 
     def lost(self, moid: str, queue: str, message: Outgoing) -> None:
@@ -78,7 +79,7 @@ class RequestsAnswered(Invariant):
             request = decode(message.body)
         except Malformed:
             return
-        if isinstance(request, CreateRequest | ReleaseRequest):
+        if isinstance(request, CreateRequest | ReleaseRequest | CmControl):
             self.asked[message.correlation_id] = Asked(
                 moid,
                 wire_type(request),
@@ -100,7 +101,10 @@ class RequestsAnswered(Invariant):
         if message.routing_key != asked.reply_to or (fields["confE164"], fields["mtreqid"]) != (e164, asked.mtreqid):
             self.world.violate("I9", f"an answer to {asked.reply_to} went to {message.routing_key}: {fields}", e164)
         asked.waived = asked.waived or not routed
-        asked.answers[message.message_id] = f"{fields['type']} {fields.get('errcode', '')}"
+        answer = f"{fields['type']} {fields.get('errcode', '')}"
+        first = asked.answers.setdefault(message.message_id, answer)
+        if first != answer:
+            self.fail(f"{asked.type} {asked.message_id} of {e164} was answered {first}, now {answer}", e164)
         if len(asked.answers) > 1:
             self.fail(f"{asked.type} {asked.message_id} of {e164} has two answers: {asked.answers}", e164)
 
@@ -149,7 +153,7 @@ class RequestsAnswered(Invariant):
                 made, ran = self._made[key], key in self._ran
                 if (kind == wire_type(CreateAck)) != ran or (errcode == "CONF_EXISTS" and made):
                     return f"{asked.e164}: answered {answer}, but it made {made} conferences and ran: {ran}"
-            elif (kind == wire_type(ReleaseAck)) != (self._ended[key] > 0):
+            elif asked.type == wire_type(ReleaseRequest) and (kind == wire_type(ReleaseAck)) != (self._ended[key] > 0):
                 return f"{asked.e164}: answered {answer}, but it ended {self._ended[key]} conferences"
         return ""
 

@@ -10,7 +10,7 @@ import msgspec
 from css.handlers import addresses as to
 from css.messages.codec import wire_type
 from css.messages.create import CreateRequest, ReleaseRequest, ResourceAck
-from css.peers.cm import TO_CSS, CmPeer, Request
+from css.peers.cm import TO_CSS, TO_MCU, CmPeer, Request
 from css.peers.cmu_process import TO_CSS as MCU_TO_CSS
 from css.peers.peer import Place
 from css.ports.bus import IBus, Outgoing
@@ -28,6 +28,7 @@ NUMBERS: Final = (4, 12, 40)
 
 CREATE: Final = wire_type(CreateRequest)
 RELEASE: Final = wire_type(ReleaseRequest)
+CONTROL: Final = "CM_CMU_MUTE_REQ"
 RESOURCES: Final = wire_type(ResourceAck)
 
 _DEPTH_BOMB = b'{"type":"x","a":' + b"[" * 5000 + b"]" * 5000 + b"}"
@@ -132,6 +133,10 @@ class Workload(Watcher):
         """A CM ends a conference, often one that exists."""
         self._ask(RELEASE, self._number_in_use(), {})
 
+    def do_control(self) -> None:
+        """A CM controls a conference, often one that exists."""
+        self._ask(CONTROL, self._number_in_use(), {"n": self._random.randrange(1000)}, TO_MCU)
+
     def do_repeat(self) -> None:
         """A CM sends a request once more, byte for byte."""
         recent = self.recent()
@@ -188,9 +193,9 @@ class Workload(Watcher):
         for e164 in numbers:
             self._ask(RELEASE, e164, {})
 
-    def _ask(self, kind: str, e164: str, fields: dict[str, Any]) -> None:
+    def _ask(self, kind: str, e164: str, fields: dict[str, Any], place: Place = TO_CSS) -> None:
         cm = self._random.choice(self.site.cms)
-        request = cm.request(kind, confE164=e164, **fields)
+        request = cm.request(kind, place, confE164=e164, **fields)
         _ = request.answer.addErrback(lambda _: None)  # no queue of CSS: the CM is told by its broker
         self.world.history.note("ask", f"{cm.name} {kind} {e164} {request.message_id}")
         self._on_their_way[request.correlation_id] = e164
@@ -224,6 +229,7 @@ class Workload(Watcher):
 WEIGHTS: dict[str, float] = {
     "create": 10,
     "release": 6,
+    "control": 4,
     "repeat": 4,
     "end_on_mcu": 2,
     "toggle_domain": 0.5,
