@@ -22,6 +22,8 @@ from css.ports.bus import Binding, Delivery, IBus, Queue, Topology, Unroutable
 
 TO_CSS: Final = ("MAU.CM.EX", "MAU.CM.K")
 TO_MCU: Final = ("mau.cmcmu.ex", "mau.cmcmu.k")
+A_CONTROL: Final = "CM_CMU_MUTE_REQ"
+"""Any control request of which CSS knows no more than that it is one."""
 NOTICES: Final = "meeting.mccntf.q"
 REQUESTS: Final = "MEETING.CSS.Q"
 

@@ -10,7 +10,7 @@ import msgspec
 from css.handlers import addresses as to
 from css.messages.codec import wire_type
 from css.messages.create import CreateRequest, ReleaseRequest, ResourceAck
-from css.peers.cm import TO_CSS, TO_MCU, CmPeer, Request
+from css.peers.cm import A_CONTROL, TO_CSS, TO_MCU, CmPeer, Request
 from css.peers.cmu_process import TO_CSS as MCU_TO_CSS
 from css.peers.peer import Place
 from css.ports.bus import IBus, Outgoing
@@ -28,7 +28,6 @@ NUMBERS: Final = (4, 12, 40)
 
 CREATE: Final = wire_type(CreateRequest)
 RELEASE: Final = wire_type(ReleaseRequest)
-CONTROL: Final = "CM_CMU_MUTE_REQ"
 RESOURCES: Final = wire_type(ResourceAck)
 
 _DEPTH_BOMB = b'{"type":"x","a":' + b"[" * 5000 + b"]" * 5000 + b"}"
@@ -135,7 +134,7 @@ class Workload(Watcher):
 
     def do_control(self) -> None:
         """A CM controls a conference, often one that exists."""
-        self._ask(CONTROL, self._number_in_use(), {"n": self._random.randrange(1000)}, TO_MCU)
+        self._ask(A_CONTROL, self._number_in_use(), {"n": self._random.randrange(1000)}, TO_MCU)
 
     def do_repeat(self) -> None:
         """A CM sends a request once more, byte for byte."""
