@@ -24,11 +24,45 @@ class _State(enum.Enum):
     HANGING = "hanging"
 
 
+class Channels:
+    """What is published, to whoever listens just now. Closed: their links are down, and what is published is lost."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.sessions = 1
+        """How often they were open."""
+        self._listeners: list[tuple[str, Callable[[bytes], None]]] = []
+
+    def subscribe(self, channel: str, heard: Callable[[bytes], None]) -> None:
+        """Have `heard(payload)` called with each message."""
+        self._listeners.append((channel, heard))
+
+    def unsubscribe(self, channel: str, heard: Callable[[bytes], None]) -> None:
+        """No more."""
+        self._listeners.remove((channel, heard))
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        """Tell all who listen."""
+        for name, heard in list(self._listeners):
+            if self.is_open and name == channel:
+                heard(payload)
+
+    def close(self) -> None:
+        """All links of listeners are lost."""
+        self.is_open = False
+
+    def open(self) -> None:
+        """They are back."""
+        self.sessions += not self.is_open
+        self.is_open = True
+
+
 class MemoryServer:
     """Runs one command at a time, whole, on a keyspace; several stores may share it as they would share a Redis."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self.keyspace = Keyspace(clock)
+        self.channels = Channels()
         self._clock = clock
         self._state = _State.UP
         self._executed = False
@@ -103,5 +137,9 @@ class MemoryServer:
         self._state, self._executed = state, executed
         if self.available != before:
             self.links += self.available
+            if self.available:
+                self.channels.open()
+            else:
+                self.channels.close()
             for listener in self._listeners:
                 listener(self.available)

@@ -28,10 +28,12 @@ class Link:
 
     _log = Logger()
 
-    def __init__(self, reactor: IReactorTime, settings: RedisSettings) -> None:
+    def __init__(
+        self, reactor: IReactorTime, settings: RedisSettings, protocol: type[StoreProtocol] = StoreProtocol
+    ) -> None:
         self._reactor = reactor
         self.settings = settings
-        self._locator = Locator(reactor, settings)
+        self._locator = Locator(reactor, settings, protocol)
         self._protocol: StoreProtocol | None = None
         self._address = ("", 0)
         self._session = 0
@@ -158,6 +160,10 @@ class Link:
         if settings.db:
             await protocol.select(settings.db)
         await _demand_master(protocol)
+        await self._prepare(protocol)
+
+    async def _prepare(self, protocol: StoreProtocol) -> None:
+        """What a new connection needs before it is of use."""
         await gatherResults(
             [protocol.execute_command("SCRIPT", "LOAD", script.source) for script in ALL], consumeErrors=True
         ).addErrback(first_error)

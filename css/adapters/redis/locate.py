@@ -42,9 +42,12 @@ class Locator:
 
     _log = Logger()
 
-    def __init__(self, reactor: IReactorTime, settings: RedisSettings) -> None:
+    def __init__(
+        self, reactor: IReactorTime, settings: RedisSettings, protocol: type[StoreProtocol] = StoreProtocol
+    ) -> None:
         self._reactor = reactor
         self._settings = settings
+        self._made_of = protocol
         self._trust = trust_root(settings.tls_ca_file) if settings.tls else None
 
     async def address(self) -> tuple[str, int]:
@@ -71,6 +74,9 @@ class Locator:
 
     async def open(self, host: str, port: int) -> StoreProtocol:
         """Connect, without any AUTH or SELECT."""
+        return await self._open(host, port, self._made_of)
+
+    async def _open(self, host: str, port: int, kind: type[StoreProtocol]) -> StoreProtocol:
         endpoint: Any = HostnameEndpoint(
             self._reactor,
             host,
@@ -80,7 +86,7 @@ class Locator:
         )
         if self._trust is not None:
             endpoint = wrapClientTLS(optionsForClientTLS(host, trustRoot=self._trust), endpoint)
-        factory = Factory.forProtocol(self._protocol)
+        factory = Factory.forProtocol(lambda: self._protocol(kind))
         factory.noisy = False
         try:
             protocol: StoreProtocol = await endpoint.connect(factory)
@@ -88,12 +94,12 @@ class Locator:
             raise CancelledError from None
         return protocol
 
-    def _protocol(self) -> StoreProtocol:
+    def _protocol(self, kind: type[StoreProtocol]) -> StoreProtocol:
         settings = self._settings
-        return StoreProtocol(self._reactor, settings.command_timeout_seconds, settings.max_in_flight)
+        return kind(self._reactor, settings.command_timeout_seconds, settings.max_in_flight)
 
     async def _ask(self, sentinel: SentinelSettings, host: str, port: int) -> tuple[str, int] | None:
-        protocol = await self.open(host, port)
+        protocol = await self._open(host, port, StoreProtocol)
         try:
             if sentinel.password:
                 await protocol.auth(sentinel.password, sentinel.username or None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -9,10 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from css.adapters.memory.ledger import MemoryLedger
+from css.adapters.memory.planned import MemoryLocatorBook, MemoryPlanned, MemoryPlanner
 from css.adapters.memory.running import MemoryRunning
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
 from css.ports.store import Commit, StoreError
 from tests.contracts.ledger import LedgerContract
+from tests.contracts.planned import LocatorBookContract, PlannedContract
 from tests.contracts.platform_state import PlatformStateContract
 from tests.contracts.recovery_state import RecoveryStateContract
 from tests.contracts.running import RunningContract
@@ -33,6 +36,18 @@ class MemoryFixture(TestCase):
         self.other_ledger = MemoryLedger(self.store.server)
         self.reader = MemoryRunning(self.store.server, "A")
         self.other_reader = MemoryRunning(self.store.server, "A")
+        self.planned, self.other_planned = MemoryPlanned(self.store.server), MemoryPlanned(self.store.server)
+        self.planner = MemoryPlanner(self.store.server)
+        self.book, self.other_book = MemoryLocatorBook(self.store.server), MemoryLocatorBook(self.store.server)
+
+    async def deafen(self) -> None:
+        self.store.server.channels.close()
+
+    async def undeafen(self) -> None:
+        self.store.server.channels.open()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        self.assertTrue(condition())
 
     async def dump(self) -> dict[str, Any]:
         return self.store.dump()
@@ -50,6 +65,14 @@ class MemoryStoreContract(MemoryFixture, StoreContract):
 
 class MemoryRunningContract(MemoryFixture, RunningContract):
     """What NPPCLIENT reads."""
+
+
+class MemoryPlannedContract(MemoryFixture, PlannedContract):
+    """What the CM plans."""
+
+
+class MemoryLocatorBookContract(MemoryFixture, LocatorBookContract):
+    """What the locator was told."""
 
 
 class MemoryRecoveryStateContract(MemoryFixture, RecoveryStateContract):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet import reactor
@@ -11,6 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from css.adapters.redis.ledger import RedisLedger
 from css.adapters.redis.link import Link
+from css.adapters.redis.planned import RedisLocatorBook, RedisPlanned, RedisPlanner
 from css.adapters.redis.platform_state import RedisPlatformState
 from css.adapters.redis.running import RedisRunning
 from css.adapters.redis.settings import RedisSettings
@@ -67,6 +68,26 @@ class RedisFixture(TestCase):
         self.other_ledger = RedisLedger(self.other.link)
         self.reader = RedisRunning(self.store.link, "A")
         self.other_reader = RedisRunning(self.other.link, "A")
+        self.planned, self.other_planned = (RedisPlanned(REACTOR, each.link) for each in (self.store, self.other))
+        self.addCleanup(self.planned.unlisten)
+        self.addCleanup(self.other_planned.unlisten)
+        self.planner = RedisPlanner(self.store.link)
+        self.book, self.other_book = (RedisLocatorBook(each.link) for each in (self.store, self.other))
+
+    async def deafen(self) -> None:
+        """The links of all who listen break, and don't come back."""
+        await self.store.link.command("ACL", "SETUSER", "default", "-subscribe")
+        self.addCleanup(self.store.link.command, "ACL", "SETUSER", "default", "+subscribe")
+        await self.store.link.command("CLIENT", "KILL", "TYPE", "pubsub")
+
+    async def undeafen(self) -> None:
+        """They may come back."""
+        await self.store.link.command("ACL", "SETUSER", "default", "+subscribe")
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        while not condition():
+            await wait(0.01)
 
     async def connected(self, settings: RedisSettings) -> RedisStore:
         store = connect(REACTOR, settings, "A")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from css.adapters.redis.settings import RedisSettings
 from tests.adapters.redis.fixture import RedisFixture
 from tests.contracts.ledger import LedgerContract
+from tests.contracts.planned import LocatorBookContract, PlannedContract
 from tests.contracts.platform_state import PlatformStateContract
 from tests.contracts.recovery_state import RecoveryStateContract
 from tests.contracts.running import RunningContract
@@ -62,3 +63,19 @@ class ValkeyStoreContract(_Valkey, StoreContract):
 
 class ValkeyPlatformStateContract(_Valkey, PlatformStateContract):
     """The platform state's contract on Valkey."""
+
+
+class RedisPlannedContract(_Redis, PlannedContract):
+    """What the CM plans, on Redis."""
+
+
+class ValkeyPlannedContract(_Valkey, PlannedContract):
+    """What the CM plans, on Valkey."""
+
+
+class RedisLocatorBookContract(_Redis, LocatorBookContract):
+    """What the locator was told, on Redis."""
+
+
+class ValkeyLocatorBookContract(_Valkey, LocatorBookContract):
+    """What the locator was told, on Valkey."""
