@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from css.domain.planned import FAMILIES
+from css.ports.planned import FAMILIES
 
 
 def number_of(key: str) -> str:

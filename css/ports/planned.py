@@ -7,8 +7,20 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 from zope.interface import Attribute, Interface
 
-from css.domain.planned import Planned, Report
+from css.domain.planned import FAMILIES, Planned, Report
 from css.ports.store import OutboxEntry
+
+__all__ = [
+    "CHANNEL",
+    "FAMILIES",
+    "Cleared",
+    "Heard",
+    "ILocatorBook",
+    "IPlannedConferences",
+    "Planned",
+    "Report",
+    "Told",
+]
 
 CHANNEL = "conf.change"
 """Where the CM publishes changes (contract, section 4)."""

@@ -11,8 +11,17 @@ from zope.interface import implementer
 from css.adapters.memory import commit as commits
 from css.adapters.memory.server import MemoryServer
 from css.adapters.planned import number_of
-from css.domain.planned import FAMILIES, Planned, Report
-from css.ports.planned import CHANNEL, Cleared, Heard, ILocatorBook, IPlannedConferences, Told
+from css.ports.planned import (
+    CHANNEL,
+    FAMILIES,
+    Cleared,
+    Heard,
+    ILocatorBook,
+    IPlannedConferences,
+    Planned,
+    Report,
+    Told,
+)
 from css.ports.store import Fields, OutboxEntry
 
 _PAGE = 1000

@@ -15,8 +15,7 @@ from css.adapters.redis import scripts
 from css.adapters.redis.changes import ChangesLink
 from css.adapters.redis.link import Link
 from css.adapters.redis.packing import fields, text
-from css.domain.planned import Planned, Report
-from css.ports.planned import CHANNEL, Cleared, Heard, ILocatorBook, IPlannedConferences, Told
+from css.ports.planned import CHANNEL, Cleared, Heard, ILocatorBook, IPlannedConferences, Planned, Report, Told
 from css.ports.store import Fields, OutboxEntry
 
 _SCAN_COUNT = 1000
