@@ -40,7 +40,6 @@ def conference_rounds(
         world.stores,
         world.ledger,
         core.clocks,
-        core.epochs,
         core.steps,
         restoring,
         core.tally,

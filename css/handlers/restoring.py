@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 from twisted.logger import Logger
 
 from css.domain import expiry
@@ -13,6 +14,7 @@ from css.domain.conference import Conference, Situation, from_fields
 from css.domain.epochs import EpochSource
 from css.domain.events import Event, McuLost, PlatformLost, RestoreBegins, Voided
 from css.domain.ledger import recovery_name
+from css.domain.losses import AbnormalProcess, AbnormalRoom, Loss, LostProcess
 from css.handlers.clocks import StoreClocks
 from css.handlers.steps import Steps
 from css.handlers.tally import Tally
@@ -65,15 +67,8 @@ class Restoring:
         @param detected: how it was noticed, for the ledger.
         @return: how many there were. Fails with `StoreError`; what was done stays done.
         """
-        recovery = self.recovery("mcu", f"{process.ip}:{process.pid}", detected)
-
-        def event(c: Conference, now_ms: int) -> Event | None:
-            if c.situation is not Situation.ONGOING or (c.ip, c.pid) != (process.ip, process.pid):
-                return None
-            return McuLost(now_ms=now_ms, platform=self._own, ip=process.ip, pid=process.pid, recovery=recovery.name)
-
-        index = f"mcu/{self._own}/{process.ip}/{process.pid}"
-        return await self.each(self._stores.values(), index, "lose", recovery, event)
+        loss = LostProcess(self._own, process.ip, process.pid)
+        return await self.take_off(self._stores.values(), loss, self.recovery(loss, detected))
 
     async def void_room(self, roommoid: str) -> int:
         """Take everything off a room that is abnormal, in every store. To be repeated while it is abnormal.
@@ -81,49 +76,50 @@ class Restoring:
         @return: how many there were. Fails with `StoreError`; what was done stays done.
         """
 
-        def is_there(c: Conference) -> bool:
-            return (c.platformmoid, c.roommoid) == (self._own, roommoid)
-
-        return await self._void(f"room/{self._own}/{roommoid}", roommoid, is_there)
+        return await self._void(AbnormalRoom(self._own, roommoid))
 
     async def void_process(self, ip: str, pid: str, roommoid: str) -> int:
         """Take everything off an MCU process that says that it is in an abnormal room. As `void_room`."""
 
-        def is_there(c: Conference) -> bool:
-            return (c.platformmoid, c.ip, c.pid) == (self._own, ip, pid)
+        return await self._void(AbnormalProcess(self._own, ip, pid, roommoid))
 
-        return await self._void(f"mcu/{self._own}/{ip}/{pid}", roommoid, is_there)
+    async def _void(self, loss: Loss) -> int:
+        recovery = self.recovery(loss, "the PMS says that the room is abnormal")
+        return await self.take_off(self._stores.values(), loss, recovery)
 
-    async def _void(self, index: str, roommoid: str, is_there: Callable[[Conference], bool]) -> int:
-        recovery = self.recovery("room", roommoid, "the PMS says that the room is abnormal")
-
-        def event(c: Conference, now_ms: int) -> Event | None:
-            if not c.has_run or c.legacy or not is_there(c):
-                return None
-            return Voided(now_ms=now_ms, epoch=self._epochs.next(now_ms, c.epoch), recovery=recovery.name)
-
-        return await self.each(self._stores.values(), index, "void", recovery, event)
-
-    def recovery(self, kind: str, subject: str, detected: str) -> Recovery:
+    def recovery(self, loss: Loss, detected: str) -> Recovery:
         """A new one, not entered yet: that comes with its first conference."""
         begun_ms = self._clocks.now_ms(self._own)
-        return Recovery(recovery_name(kind, subject, begun_ms, self._own), kind, subject, detected, begun_ms)
+        name = recovery_name(loss.kind, loss.subject, begun_ms, self._own)
+        return Recovery(name, loss.kind, loss.subject, detected, begun_ms)
 
-    async def each(
-        self, stores: Iterable[IConferenceStore], index: str, name: str, recovery: Recovery, event: MakeEvent
+    async def take_off(
+        self,
+        stores: Iterable[IConferenceStore],
+        loss: Loss,
+        recovery: Recovery,
+        goes_on: Callable[[], bool] = lambda: True,
     ) -> int:
-        """Make a step of each conference in an index of some stores. @return: how many are to be restored.
+        """Make a step of each conference that a loss concerns in some stores. @return: how many are to be restored.
+
+        @param goes_on: False: it is no loss any more; the rest stays.
 
         Fails with the last `StoreError`, after all stores have been tried.
         """
+
+        def event(c: Conference, now_ms: int) -> Event | None:
+            if not goes_on():
+                return None
+            return loss.event(c, now_ms, lambda: self._epochs.next(now_ms, c.epoch), recovery.name)
+
         entry = _Entry(self._ledger, recovery)
         changed, failed = 0, None
         for store in list(stores):
             try:
                 cursor = ""
                 while True:
-                    page, cursor = await store.page_index(index, cursor, PAGE)
-                    changed += await self._step_all(store, page, name, event, entry)
+                    page, cursor = await store.page_index(loss.index, cursor, PAGE)
+                    changed += await self._step_all(store, page, loss.step, event, entry)
                     if not cursor:
                         break
             except StoreError as error:
@@ -131,7 +127,7 @@ class Restoring:
         if changed:
             self.log.warn(
                 "recovery {name}: {detected}: {count} conferences are to be restored",
-                name=recovery.name,
+                name=entry.name,
                 detected=recovery.detected,
                 count=changed,
             )
@@ -147,7 +143,7 @@ class Restoring:
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
             made = None if c is None else event(c, now_ms)
             if isinstance(made, McuLost | Voided | PlatformLost) and made.recovery:
-                await entry.open()
+                made = replace(made, recovery=await entry.open())
             return made
 
         async def step(e164: str) -> bool:
@@ -208,10 +204,18 @@ class _Entry:
     def __init__(self, ledger: Callable[[], ILedger], recovery: Recovery) -> None:
         self._ledger = ledger
         self._recovery = recovery
-        self._is_open = False
+        self._name = ""
 
-    async def open(self) -> None:
-        """Before its first step, so that the step finds it. Fails with `StoreError`."""
-        if not self._is_open:
-            await self._ledger().open(self._recovery)
-            self._is_open = True
+    @property
+    def name(self) -> str:
+        """As it is in the ledger."""
+        return self._name or self._recovery.name
+
+    async def open(self) -> str:
+        """Before its first step, so that the step finds it. Fails with `StoreError`.
+
+        @return: its name; another instance's, if that has just noticed the same loss.
+        """
+        if not self._name:
+            self._name = await self._ledger().open(self._recovery)
+        return self._name

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from twisted.logger import Logger
 
-from css.domain.conference import Conference, State, due_index, live_index
-from css.domain.epochs import EpochSource
-from css.domain.events import DeadlinePassed, Event, PlatformLost
+from css.domain.conference import Conference, due_index
+from css.domain.events import DeadlinePassed, Event
+from css.domain.losses import AbnormalPlatform
 from css.domain.platforms import Platforms
 from css.domain.recovery import is_abandoned
 from css.handlers.clocks import StoreClocks
@@ -40,7 +40,6 @@ class Takeover:
         stores: Mapping[str, IConferenceStore],
         ledger: Callable[[], ILedger],
         clocks: StoreClocks,
-        epochs: EpochSource,
         steps: Steps,
         restoring: Restoring,
         tally: Tally,
@@ -50,7 +49,6 @@ class Takeover:
         self._stores = stores
         self._ledger = ledger
         self._clocks = clocks
-        self._epochs = epochs
         self._steps = steps
         self._restoring = restoring
         self._tally = tally
@@ -74,28 +72,22 @@ class Takeover:
             raise failed
 
     async def _take(self, store: IConferenceStore, platform: str) -> None:
-        index = live_index(platform)
-        if not await store.index_size(index):
+        loss = AbnormalPlatform(platform)
+        if not await store.index_size(loss.index):
             return
-        recovery = await self._recovery(platform)
+        recovery = await self._recovery(loss)
 
-        def event(c: Conference, now_ms: int) -> Event | None:
-            if c.platformmoid != platform or c.state is State.PENDING_RESTORE:
-                return None
-            if (store.platform, platform) not in self._platforms().lost:
-                return None  # it has come back in the middle of this round
-            name = recovery.name if c.has_run else ""
-            epoch = self._epochs.next(now_ms, c.epoch)
-            return PlatformLost(now_ms=now_ms, platform=platform, epoch=epoch, recovery=name)
+        def is_lost() -> bool:  # it may come back in the middle of this round
+            return (store.platform, platform) in self._platforms().lost
 
-        self._tally.count("taken_over", await self._restoring.each([store], index, "take_over", recovery, event))
+        self._tally.count("taken_over", await self._restoring.take_off([store], loss, recovery, is_lost))
 
-    async def _recovery(self, platform: str) -> Recovery:
+    async def _recovery(self, loss: AbnormalPlatform) -> Recovery:
         """The one that is under way, perhaps begun by another instance or before a restart; else a new one."""
         for known in await self._ledger().recent(RECENT):
-            if (known.kind, known.subject, known.ended_ms) == ("platform", platform, 0):
+            if (known.kind, known.subject, known.ended_ms) == (loss.kind, loss.subject, 0):
                 return known
-        return self._restoring.recovery("platform", platform, f"the PMS says that platform {platform} is abnormal")
+        return self._restoring.recovery(loss, f"the PMS says that platform {loss.platform} is abnormal")
 
     async def watch_others(self) -> None:
         """One round over what others have begun to place in the own store and never finished: past twice the creating

@@ -9,6 +9,8 @@ from zope.interface import Interface
 
 MOST_ENTRIES = 500
 """Older recoveries are forgotten."""
+ONE_LOSS_MS = 60_000
+"""What is entered of one kind and subject within this time, while the first is under way, is one recovery."""
 MOST_STEPS = 20_000
 """Of one recovery; later ones are only counted."""
 
@@ -49,8 +51,12 @@ class LedgerStep(msgspec.Struct, frozen=True, array_like=True):
 class ILedger(Interface):
     """Kept in the own platform's Redis. Methods fail with `StoreError`."""
 
-    async def open(recovery: Recovery) -> None:
-        """Enter a recovery; one of the same name stays as it is."""
+    async def open(recovery: Recovery) -> str:
+        """Enter a recovery; one of the same name stays as it is.
+
+        @return: its name, or that of one of the same kind and subject that was entered less than `ONE_LOSS_MS` ago and
+        is under way: several instances that notice one loss make one entry.
+        """
 
     async def note(steps: Sequence[LedgerStep]) -> None:
         """Note steps. A recovery ends when all that joined it have left it."""

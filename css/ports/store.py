@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import msgspec
 from zope.interface import Attribute, Interface
 
+from css.ports.placing import Standing
+
 Fields = dict[str, str]
 
 
@@ -370,6 +372,9 @@ class IPlatformState(Interface):
     async def hosts() -> list[McuHost]:
         """All hosts of which a process is known, and all drained ones, by their addresses. For people: costs in
         proportion to all that."""
+
+    async def standings(ips: Sequence[str]) -> list[Standing]:
+        """What `book` looks at, of each of these hosts, in their order. Nothing is changed."""
 
     async def set_paused(paused: bool) -> None:
         """Keep all instances of the platform from beginning restores by themselves, or let them go on."""

@@ -9,9 +9,9 @@ from css.ports.ledger import LedgerStep, Recovery
 from tests.contracts.storecase import StoreFixture, together
 
 
-def recovery(name: str = "mcu:1", begun_ms: int = 1_000) -> Recovery:
+def recovery(name: str = "mcu:1", begun_ms: int = 1_000, subject: str = "10.0.0.1:11") -> Recovery:
     """One that has just been entered."""
-    return Recovery(name, "mcu", "10.0.0.1:11", "it fell silent: 静", begun_ms)
+    return Recovery(name, "mcu", subject, "it fell silent: 静", begun_ms)
 
 
 def joins(e164: str, mark: str = "1.1", time_ms: int = 1_001) -> LedgerStep:
@@ -37,6 +37,24 @@ class LedgerContract(StoreFixture):
         await self.ledger.open(recovery(begun_ms=5_000))
         self.assertEqual(await self.other_ledger.recent(9), [recovery()])
         self.assertEqual(await self.ledger.steps("mcu:1", 9), [])
+
+    async def test_a_loss_that_two_notice(self: Any) -> None:
+        """One entry while it is under way; another for another subject, or once the first has ended."""
+        names = [await self.ledger.open(recovery()), await self.other_ledger.open(recovery("mcu:1b", 1_001))]
+        self.assertEqual(names, ["mcu:1", "mcu:1"])
+        other = Recovery("mcu:2", "mcu", "10.0.0.2:11", "it fell silent", 1_002)
+        self.assertEqual(await self.ledger.open(other), "mcu:2")
+        self.assertEqual([each.name for each in await self.ledger.recent(9)], ["mcu:2", "mcu:1"])
+        await self.ledger.note([joins("1"), leaves("1")])
+        self.assertEqual(await self.ledger.open(recovery("mcu:3", 3_000)), "mcu:3")
+        self.assertTrue(port.ONE_LOSS_MS - 30_000 < await self.ttl_ms("css/loss/mcu:10.0.0.1:11") <= port.ONE_LOSS_MS)
+
+    async def test_what_has_ended_as_it_began(self: Any) -> None:
+        """What a person does twice is two things."""
+        for name in ("operator:1", "operator:2"):
+            done = Recovery(name, "operator", "pause", "li", 1_000, ended_ms=1_000)
+            self.assertEqual(await self.ledger.open(done), name)
+        self.assertEqual(len(await self.ledger.recent(9)), 2)
 
     async def test_from_the_first_to_the_last(self: Any) -> None:
         await self.ledger.open(recovery())
@@ -80,12 +98,12 @@ class LedgerContract(StoreFixture):
 
     async def test_newest_first(self: Any) -> None:
         for number in (3, 1, 2):
-            await self.ledger.open(recovery(f"mcu:{number}", number))
+            await self.ledger.open(recovery(f"mcu:{number}", number, str(number)))
         self.assertEqual([each.name for each in await self.ledger.recent(2)], ["mcu:3", "mcu:2"])
 
     async def test_bounded(self: Any) -> None:
         for number in range(port.MOST_ENTRIES + 2):
-            await self.ledger.open(recovery(f"mcu:{number}", number))
+            await self.ledger.open(recovery(f"mcu:{number}", number, str(number)))
             if not number:
                 await self.ledger.note([LedgerStep("mcu:0", "1", "1.1", 5, "lost", planned=True)])
         names = [each.name for each in await self.ledger.recent(1_000)]

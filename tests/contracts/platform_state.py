@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from css.ports.placing import Standing, Terms, choose
 from css.ports.store import Booking, McuHost, McuSeen, StoreError
 from tests.contracts.storecase import StoreFixture, together
 
@@ -155,6 +156,50 @@ class OperatorContract(StoreFixture):
         self.assertEqual(await self.other_state.hosts(), expected)
         await self.state.set_drained(HOSTS[2], False)
         self.assertEqual(await self.state.hosts(), expected[:2])
+
+    async def test_standings(self: Any) -> None:
+        """All that `book` looks at; nothing is changed, and by the shared rules it leads to what `book` chooses."""
+        now = await self.store.now_ms()
+        await self.state.note_seen([McuSeen(HOSTS[0], "1", now, "r1"), McuSeen(HOSTS[1], "a b", now, "r2")])
+        await self.state.note_seen([McuSeen(HOSTS[1], "a b", 0), McuSeen(HOSTS[1], "2", now, "r2")])
+        await self.state.book("t", HOSTS[:1], "", 0, LEASE)
+        await self.state.set_drained(HOSTS[2], True)
+        before = await self.dump()
+        first, second, third = await self.other_state.standings(HOSTS)
+        self.assertEqual(first, Standing(ip=HOSTS[0], roommoid="r1", seen={"1": now}, load=1))
+        self.assertEqual(second.seen, {"a b": 0, "2": now})
+        self.assertEqual((second.roommoid, second.load, second.losses), ("r2", 0, 1))
+        self.assertTrue(now <= second.lost_ms < now + 30_000, second)
+        self.assertEqual(third, Standing(ip=HOSTS[2], drained=True))
+        self.assertEqual(await self.state.standings([]), [])
+        self.assertEqual(await self.dump(), before)
+
+    async def test_standings_lead_to_what_is_booked(self: Any) -> None:
+        """Load, penalty, drain, room, silence and flapping, one after another."""
+        now = await self.store.now_ms()
+        await self.state.note_seen([McuSeen(ip, "1", now, f"r{n}") for n, ip in enumerate(HOSTS)])
+        obstacles = (
+            lambda: self.state.penalise(HOSTS[0], 9, 3_600),
+            lambda: self.state.set_drained(HOSTS[1], True),
+            lambda: self.state.set_room("r2", True),
+            lambda: self.state.note_seen([McuSeen(HOSTS[0], "1", 0)]),
+            lambda: self.state.replace_rooms([]),
+            lambda: self.state.forget_processes([McuSeen(HOSTS[2], "1", now)]),
+            lambda: self.state.note_seen([McuSeen(HOSTS[0], "2", now + 1), McuSeen(HOSTS[0], "2", 0)]),
+            lambda: self.state.set_drained(HOSTS[1], False),
+            lambda: self.state.note_seen([McuSeen(HOSTS[0], "3", now + 2), McuSeen(HOSTS[2], "3", now + 2)]),
+        )
+        chosen = []
+        for number, obstruct in enumerate(obstacles):
+            await obstruct()
+            rooms = frozenset(await self.state.abnormal_rooms())
+            terms = Terms("r0", rooms, now, LEASE, await self.store.now_ms())
+            expected = choose(await self.state.standings(HOSTS), terms)
+            booked = await self.state.book(f"t{number}", HOSTS, "r0", now, LEASE, LEASE)
+            self.assertEqual(expected and expected.ip, booked and booked.ip, number)
+            chosen.append(HOSTS.index(booked.ip) if booked else None)
+        self.assertEqual(chosen[:4], [1, 2, 0, None])
+        self.assertEqual(len({*chosen}), 4, chosen)
 
     async def test_pausing(self: Any) -> None:
         self.assertFalse(await self.state.is_paused())

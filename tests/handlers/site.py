@@ -338,7 +338,6 @@ class Instance:
             site.stores,
             lambda: site.ledger,
             self.clocks,
-            self.epochs,
             self.steps,
             self.restoring,
             self.tally,

@@ -84,6 +84,25 @@ class Losing(RestoringCase):
         self.recovery()
         self.assertEqual(len(self.css.run(self.site.ledger.recent(10))), 1)
 
+    def test_noticed_by_two_at_once(self) -> None:
+        """The loss has one entry in the ledger, which ends, whoever is the faster."""
+        self.accept(self.give(self.ask(e164="2"), self.ip))
+        second = Instance(self.site, 2)
+        counts: list[int] = []
+
+        def meanwhile(step: str, point: str) -> None:
+            if (step, point) == ("lose", "before_commit") and not counts:
+                counts.append(0)
+                self.site.clock.advance(0.001)
+                counts[0] = self.lose(second)
+
+        self.css.on_point = meanwhile
+        self.assertEqual((self.lose(), counts), (0, [2]))
+        second.tick()
+        self.recovery()
+        (entry,) = self.css.run(self.site.ledger.recent(10))
+        self.assertEqual((entry.planned, entry.ended_ms), (2, 0))
+
     def test_nothing_ran_there(self) -> None:
         """No entry in the ledger."""
         count = self.css.run(self.css.restoring.lose(McuSeen("10.0.0.9", "1", 0), "it fell silent"))

@@ -18,6 +18,7 @@ EXPIRING = {
     re.compile(r"css/req/(fwd-)?[0-9a-f-]+"): 600,
     re.compile(r"css/penalty/.+"): 30,
     re.compile(r"css/losses/.+"): 1200,
+    re.compile(r"css/loss/.+"): 60,
     re.compile(r"css/(listseq|replaced)/.+"): 24 * 3600,
     re.compile(r"css/unknown/.+"): 3600,
     re.compile(r"css/bucket/\w+"): 70,

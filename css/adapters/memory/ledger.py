@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from css.adapters.ledger import recovery_from, step_from
 from css.adapters.memory.server import MemoryServer
-from css.ports.ledger import MOST_ENTRIES, MOST_STEPS, ILedger, LedgerStep, Recovery
+from css.ports.ledger import MOST_ENTRIES, MOST_STEPS, ONE_LOSS_MS, ILedger, LedgerStep, Recovery
 
 _KEPT_MS = 30 * 86_400_000
 
@@ -22,11 +22,17 @@ class MemoryLedger:
         self.server = server
         self._keys = server.keyspace
 
-    async def open(self, recovery: Recovery) -> None:
-        def enter() -> None:
-            key = f"css/ledger/{recovery.name}"
+    async def open(self, recovery: Recovery) -> str:
+        def enter() -> str:
+            key, loss = f"css/ledger/{recovery.name}", f"css/loss/{recovery.kind}:{recovery.subject}"
+            same = (self._keys.string(loss) or b"").decode()
+            if self._keys.hash(f"css/ledger/{same}").get("ended_ms") == "0":
+                return same
             if self._keys.hash(key):
-                return
+                return recovery.name
+            if not recovery.ended_ms:
+                self._keys.set_string(loss, recovery.name.encode())
+                self._keys.expire_at(loss, self._keys.now_ms() + ONE_LOSS_MS)
             self._keys.update_hash(key, {name: str(value) for name, value in msgspec.structs.asdict(recovery).items()})
             self._keys.expire_at(key, self._keys.now_ms() + _KEPT_MS)
             self._keys.score("css/ledger", recovery.name, recovery.begun_ms)
@@ -35,8 +41,9 @@ class MemoryLedger:
                 for part in ("", "/joined", "/open", "/steps"):
                     self._keys.delete(f"css/ledger/{old}{part}")
                 self._keys.unscore("css/ledger", old)
+            return recovery.name
 
-        await self.server.run(enter)
+        return await self.server.run(enter)
 
     async def note(self, steps: Sequence[LedgerStep]) -> None:
         def write() -> None:

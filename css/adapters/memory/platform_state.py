@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from css.adapters.memory.server import MemoryServer
+from css.ports.placing import Standing, Terms, choose
 from css.ports.store import Booking, IPlatformState, ListMark, McuHost, McuSeen, StoreError
 
 SLOTS = 1024
@@ -20,8 +21,6 @@ FORGET_AFTER_MS = 3_600_000
 LOSSES_KEPT_MS = 1_200_000
 ONE_LOSS_MS = 5_000
 """What is lost of a host within this time is lost by one cause."""
-LONGEST_FLAP = 32
-"""How many times as long as the first time a flapping host is avoided at most."""
 
 BOOKINGS = "css/bookings"
 BOOKED = "css/booked"
@@ -56,20 +55,24 @@ class MemoryPlatformState:
         lease_ms: int,
         flap_ms: int = 0,
     ) -> Booking | None:
-        def choose() -> Booking | None:
+        def take() -> Booking | None:
             booked: str | None = self._keys.hash(BOOKED).get(token)
             if booked is not None:
                 return Booking(booked, self._room(booked))
-            fit = [ip for ip in candidates if self._is_fit(ip, default_room, silent_before_ms)]
-            if not fit:
+            rooms, now = frozenset(self._keys.members(ROOMS)), self._keys.now_ms()
+            terms = Terms(default_room, rooms, silent_before_ms, flap_ms, now)
+            chosen = choose((self._standing(ip) for ip in candidates), terms)
+            if chosen is None:
                 return None
-            ip = min(fit, key=lambda each: (self._flaps(each, flap_ms), self._weighed_load(each)))
-            self._keys.add_member(f"css/load/{ip}", token)
-            self._keys.update_hash(BOOKED, {token: ip})
-            self._keys.score(BOOKINGS, f"{ip} {token}", self._keys.now_ms() + lease_ms)
-            return Booking(ip, self._room(ip))
+            self._keys.add_member(f"css/load/{chosen.ip}", token)
+            self._keys.update_hash(BOOKED, {token: chosen.ip})
+            self._keys.score(BOOKINGS, f"{chosen.ip} {token}", now + lease_ms)
+            return Booking(chosen.ip, chosen.roommoid)
 
-        return await self.server.run(choose)
+        return await self.server.run(take)
+
+    async def standings(self, ips: Sequence[str]) -> list[Standing]:
+        return await self.server.run(lambda: [self._standing(ip) for ip in ips])
 
     async def unbook(self, bookings: Sequence[tuple[str, str]]) -> None:
         def drop() -> None:
@@ -315,15 +318,18 @@ class MemoryPlatformState:
         room: str = self._keys.hash(f"css/mcu/{ip}").get("roommoid", "")
         return room
 
-    def _is_fit(self, ip: str, default_room: str, silent_before_ms: int) -> bool:
-        if ip in self._keys.members(DRAINED) or (self._room(ip) or default_room) in self._keys.members(ROOMS):
-            return False
-        seen = [int(value) for name, value in self._keys.hash(f"css/mcu/{ip}").items() if name.startswith("pid:")]
-        return not seen or any(time_ms and time_ms >= silent_before_ms for time_ms in seen)
-
-    def _weighed_load(self, ip: str) -> int:
-        """Load in thousandths of a conference."""
-        return len(self._keys.members(f"css/load/{ip}")) * 1000 + self._penalty_thousandths(ip)
+    def _standing(self, ip: str) -> Standing:
+        known, losses = self._keys.hash(f"css/mcu/{ip}"), self._keys.hash(f"css/losses/{ip}")
+        return Standing(
+            ip=ip,
+            roommoid=known.get("roommoid", ""),
+            seen={name.removeprefix("pid:"): int(value) for name, value in known.items() if name.startswith("pid:")},
+            load=len(self._keys.members(f"css/load/{ip}")),
+            penalty=self._penalty_thousandths(ip),
+            drained=ip in self._keys.members(DRAINED),
+            losses=int(losses.get("count", "0")),
+            lost_ms=int(losses.get("at", "0")),
+        )
 
     def _penalty_thousandths(self, ip: str) -> int:
         penalty = self._keys.hash(f"css/penalty/{ip}")
@@ -340,14 +346,6 @@ class MemoryPlatformState:
             return
         self._keys.update_hash(key, {"count": str(int(known.get("count", "0")) + 1), "at": str(now), "pid": pid})
         self._keys.expire_at(key, now + LOSSES_KEPT_MS)
-
-    def _flaps(self, ip: str, flap_ms: int) -> bool:
-        known = self._keys.hash(f"css/losses/{ip}")
-        count = int(known.get("count", "0"))
-        if count < 2:
-            return False
-        avoided_ms: int = flap_ms * min(LONGEST_FLAP, 2 ** (count - 2))
-        return self._keys.now_ms() < int(known["at"]) + avoided_ms
 
     def _note(self, sign: McuSeen) -> None:
         key, name = f"css/mcu/{sign.ip}", f"pid:{sign.pid}"

@@ -11,7 +11,7 @@ from css.adapters.ledger import recovery_from, step_from
 from css.adapters.redis import scripts
 from css.adapters.redis.link import Link
 from css.adapters.redis.packing import fields, flat, text
-from css.ports.ledger import MOST_ENTRIES, MOST_STEPS, ILedger, LedgerStep, Recovery
+from css.ports.ledger import MOST_ENTRIES, MOST_STEPS, ONE_LOSS_MS, ILedger, LedgerStep, Recovery
 
 
 @implementer(ILedger)
@@ -21,10 +21,11 @@ class RedisLedger:
     def __init__(self, link: Link) -> None:
         self.link = link
 
-    async def open(self, recovery: Recovery) -> None:
+    async def open(self, recovery: Recovery) -> str:
         values = {name: str(value) for name, value in msgspec.structs.asdict(recovery).items()}
-        argument = (recovery.name, flat(values), recovery.begun_ms, MOST_ENTRIES)
-        await self.link.run(scripts.LEDGER_OPEN, argument)
+        loss = "" if recovery.ended_ms else f"{recovery.kind}:{recovery.subject}"
+        argument = (recovery.name, flat(values), recovery.begun_ms, MOST_ENTRIES, loss, ONE_LOSS_MS)
+        return text(await self.link.run(scripts.LEDGER_OPEN, argument))
 
     async def note(self, steps: Sequence[LedgerStep]) -> None:
         await self.link.run(scripts.LEDGER_NOTE, (list(steps), MOST_STEPS))

@@ -10,6 +10,7 @@ from zope.interface import implementer
 from css.adapters.redis import scripts
 from css.adapters.redis.link import Link
 from css.adapters.redis.packing import fields, text
+from css.ports.placing import Standing
 from css.ports.store import Booking, IPlatformState, ListMark, McuHost, McuSeen
 
 _BOOKINGS = "css/bookings"
@@ -89,6 +90,10 @@ class RedisPlatformState:
         found = await self.link.run(scripts.HOSTS, ())
         return sorted((_host(*each) for each in found), key=lambda host: host.ip)
 
+    async def standings(self, ips: Sequence[str]) -> list[Standing]:
+        found = await self.link.run(scripts.STANDINGS, list(ips))
+        return [_standing(ip, *each) for ip, each in zip(ips, found, strict=True)]
+
     async def set_paused(self, paused: bool) -> None:
         await self.link.command(*(("SET", "css/paused", "1") if paused else ("DEL", "css/paused")))
 
@@ -139,3 +144,17 @@ class RedisPlatformState:
 def _host(ip: bytes, roommoid: bytes, processes: list[bytes], load: int, drained: int, losses: bytes) -> McuHost:
     pids = {text(pid): int(float(time)) for pid, time in zip(processes[::2], processes[1::2], strict=True)}
     return McuHost(text(ip), text(roommoid), pids, load, bool(drained), int(losses))
+
+
+def _standing(ip: str, known: list[bytes], load: int, penalty: int, drained: int, *losses: bytes) -> Standing:
+    host, (count, lost_ms) = fields(known), losses
+    return Standing(
+        ip=ip,
+        roommoid=host.pop("roommoid", ""),
+        seen={name.removeprefix("pid:"): int(value) for name, value in host.items()},
+        load=load,
+        penalty=penalty,
+        drained=bool(drained),
+        losses=int(count),
+        lost_ms=int(lost_ms),
+    )

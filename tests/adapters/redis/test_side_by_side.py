@@ -234,6 +234,7 @@ class SideBySide(RuleBasedStateMachine):
         self._both_states(lambda state: state.set_paused(paused))
         self._both_states(lambda state: state.is_paused())
         self._both_states(lambda state: _hosts(state.hosts()))
+        self._both_states(_standings)
 
     @rule(room=ROOMS, abnormal=st.booleans(), seq=st.integers(-1, 4))
     def set_room(self, room: str, abnormal: bool, seq: int) -> None:
@@ -292,6 +293,12 @@ async def _all_pages(store: Any, index: str) -> set[str]:
 
 async def _sorted(claiming: Awaitable[list[tuple[str, str]]]) -> list[tuple[str, str]]:
     return sorted(await claiming)
+
+
+async def _standings(state: Any) -> Any:
+    """Without what the two clocks make different."""
+    found = await state.standings(["10.0.0.1", "10.0.0.2", "10.0.0.3"])
+    return [msgspec.structs.replace(each, lost_ms=0) for each in found]
 
 
 async def _hosts(listing: Awaitable[list[McuHost]]) -> list[McuHost]:

@@ -1,9 +1,16 @@
--- {name, {field, value, …}, begun in ms, most entries}
+-- {name, {field, value, …}, begun in ms, most entries, what was lost or empty, for how long that is one loss} -> name
 local args = cmsgpack.unpack(ARGV[1])
-local name, fields, begun, most = args[1], args[2], args[3], args[4]
+local name, fields, begun, most, loss, one_loss = unpack(args)
 local key = 'css/ledger/' .. name
+local same = redis.call('GET', 'css/loss/' .. loss)
+if same and redis.call('HGET', 'css/ledger/' .. same, 'ended_ms') == '0' then
+  return same
+end
 if redis.call('EXISTS', key) == 1 then
-  return 0
+  return name
+end
+if loss ~= '' then
+  redis.call('SET', 'css/loss/' .. loss, name, 'PX', one_loss)
 end
 redis.call('HSET', key, unpack(fields))
 redis.call('EXPIRE', key, 30 * 86400)
@@ -16,4 +23,4 @@ if spare > 0 then
     redis.call('ZREM', 'css/ledger', old)
   end
 end
-return 1
+return name
