@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 
@@ -94,10 +95,15 @@ class Answers:
             await self.repeat(store, result.loaded.request, requester.origin)
 
     async def say(self, store_platform: str, requester: Requester, certain: bool, message: Message) -> None:
-        """Answer without any memory: what is used while no store need be there.
+        """Answer while no store need be there. One that is remembers the answer, or repeats what it was before.
 
         @param store_platform: in whose store the answer waits, if it can't be delivered at once.
         """
+        store = self._stores.get(store_platform)
+        if store is not None and store.available:
+            with contextlib.suppress(StoreError):
+                await self.give(store, "", requester, certain, message)
+                return
         kind, outgoing = self._answer_to(requester, certain, message)
         await self._deliver(kind, outgoing, store_platform, requester.origin)
 

@@ -113,6 +113,18 @@ class Abnormal(DutyCase):
         self.css.take(release(), message_id="m2", reply_to=CM_REPLIES)
         self.assertEqual(self.errcodes()[-2:], ["PLATFORM_ABNORMAL"] * 2)
 
+    def test_the_same_request_again(self) -> None:
+        """Its one answer: that of before, and that of this time later on."""
+        before = self.answers()[-1]
+        again: dict[str, Any] = {"reply_to": CM_REPLIES, "correlation_id": "c-0755001"}
+        self.css.take(create(), message_id="create-0755001", **again)
+        self.assertEqual((self.answers()[-1]["type"], self.answers()[-1]), ("MAU_CM_CREATECONF_ACK", before))
+        self.css.take(create("9"), message_id="m9", reply_to=CM_REPLIES)
+        self.resume()
+        self.css.take(create("9"), message_id="m9", reply_to=CM_REPLIES)
+        self.assertEqual(self.errcodes()[-2:], ["PLATFORM_ABNORMAL"] * 2)
+        self.assertNotIn("confex/9", self.records())
+
     def test_disconnect_while_the_own_redis_is_away(self) -> None:
         """Dropped: it must not hold up what comes behind it."""
         self.site.store.fail()
