@@ -99,6 +99,8 @@ class Answers:
 
         @param store_platform: in whose store the answer waits, if it can't be delivered at once.
         """
+        if certain and await self._repeated_from_anywhere(requester):
+            return
         store = self._stores.get(store_platform)
         if store is not None and store.available:
             with contextlib.suppress(StoreError):
@@ -106,6 +108,16 @@ class Answers:
                 return
         kind, outgoing = self._answer_to(requester, certain, message)
         await self._deliver(kind, outgoing, store_platform, requester.origin)
+
+    async def _repeated_from_anywhere(self, requester: Requester) -> bool:
+        """@return: whether a store that is there knows the request. It may have been answered in any of them."""
+        for store in list(self._stores.values()):
+            with contextlib.suppress(StoreError):
+                known = (await store.load("", requester.request_key)).request if store.available else None
+                if known is not None:
+                    await self.repeat(store, known, requester.origin)
+                    return True
+        return False
 
     async def repeat(self, store: IConferenceStore, kept: bytes | None, origin: str = "") -> None:
         """Send a kept answer again; a request that is still pending is answered when its work is done.

@@ -125,6 +125,15 @@ class Abnormal(DutyCase):
         self.assertEqual(self.errcodes()[-2:], ["PLATFORM_ABNORMAL"] * 2)
         self.assertNotIn("confex/9", self.records())
 
+    def test_the_same_request_whose_answer_is_in_another_store(self) -> None:
+        """Found there."""
+        self.site.set_states(pA="normal", pB="abnormal")
+        for request in ("first", "m7"):
+            self.css.take(create("7", moid="uB"), message_id=request, reply_to=CM_REPLIES)
+        self.suspend()
+        self.css.take(create("7", moid="uB"), message_id="m7", reply_to=CM_REPLIES)
+        self.assertEqual(self.errcodes()[-2:], ["CONF_EXISTS"] * 2)
+
     def test_disconnect_while_the_own_redis_is_away(self) -> None:
         """Dropped: it must not hold up what comes behind it."""
         self.site.store.fail()
