@@ -96,7 +96,7 @@ class Core:
             max(1, round(timers.mcu_penalty_seconds)),
         )
         composer = Composer(own, world.platforms)
-        self.steps = Steps(_rules(settings), self.clocks, composer, self.outbox, tally, world.probe)
+        self.steps = Steps(rules_of(settings), self.clocks, composer, self.outbox, tally, world.probe)
         self.steps.may_write = lambda: self.duty.on
         self.lookup = Lookup(own, world.platforms, world.stores, tally)
         self.forwarding = Forwarding(
@@ -149,7 +149,8 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _rules(settings: Settings) -> Rules:
+def rules_of(settings: Settings) -> Rules:
+    """What decisions depend on."""
     timers = settings.timers
     return Rules(
         request_timeout_ms=milliseconds(timers.request_timeout_seconds),

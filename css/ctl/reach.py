@@ -1,34 +1,22 @@
-"""How `cssctl` finds the platform's own Redis: told on the command line, else by the PMS, as CSS itself does."""
+"""How `cssctl` finds the stores: told on the command line, else by the PMS, as CSS itself does."""
 
 from __future__ import annotations
 
-import os
 import re
-import uuid
+from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.defer import TimeoutError
 from twisted.internet.task import deferLater
 
 from css.config import Settings, parse
 from css.connections import ServerConnector
-from css.handlers import addresses as to
-from css.handlers.dispatch import Dispatcher
-from css.handlers.pms import PmsClient
-from css.handlers.probes import no_probe
+from css.ctl.broker import PATIENCE_SECONDS, OwnBroker, Unreachable
 from css.handlers.rebuilding import INCARNATION_KEY
-from css.handlers.tally import Tally
 from css.messages.pms import RedisAddress
-from css.ports.bus import IBus, Queue, Topology
 from css.ports.store import IConferenceStore
 
-PATIENCE_SECONDS = 5.0
 _POLL_SECONDS = 0.05
 _ADDRESS = re.compile(r"^(?P<host>.+):(?P<port>\d{1,5})(?:/(?P<db>\d{1,5}))?$")
-
-
-class Unreachable(Exception):
-    """The own Redis is not found, or does not answer; the text says what is missing."""
 
 
 def address_from(text: str, moid: str) -> RedisAddress:
@@ -55,39 +43,37 @@ async def own_store(reactor: Any, settings: Settings, address: RedisAddress | No
     moid, sentinel = settings.platform.moid, settings.redis.sentinel
     if address is None and sentinel is not None and moid in sentinel.masters:
         address = RedisAddress("sentinel", 1, 0, moid)
-    store = connector.make_store(address or await _asked(reactor, settings, connector))
+    if address is None:
+        address = await _asked(reactor, settings, connector)
+    return await reached(reactor, connector.make_store(address))
+
+
+async def reached(reactor: Any, store: IConferenceStore) -> IConferenceStore:
+    """A store that answers. @raise Unreachable: it does not within 5 s, or it is none of CSS's."""
     give_up_at = reactor.seconds() + PATIENCE_SECONDS
     while not store.available:
         if reactor.seconds() > give_up_at:
-            raise Unreachable(f"the Redis of {moid} does not answer")
+            raise Unreachable(f"the Redis of {store.platform} does not answer")
         await deferLater(reactor, _POLL_SECONDS)
     if not await store.read_string(INCARNATION_KEY):
-        raise Unreachable(f"no instance of CSS has ever worked on that Redis of {moid}: is it the right database?")
+        raise Unreachable(
+            f"no instance of CSS has ever worked on that Redis of {store.platform}: is it the right database?"
+        )
     return store
 
 
 async def _asked(reactor: Any, settings: Settings, connector: ServerConnector) -> RedisAddress:
-    own, name = settings.platform.moid, f"cssctl-{os.getpid()}"
-    bus = connector.make_own_bus()
-    client = PmsClient(reactor, bus, own, name, str(uuid.uuid4()), PATIENCE_SECONDS, Tally())
-    bus.start()
+    broker = OwnBroker(reactor, connector.make_own_bus(), settings.platform.moid)
     try:
-        return await _answer(reactor, bus, client, own, to.platform_reply_queue(name))
+        await broker.start()
+        return own_of((await broker.pms.ask_config(settings.platform.moid)).redis or (), settings.platform.moid)
     finally:
-        await bus.stop()
+        await broker.stop()
 
 
-async def _answer(reactor: Any, bus: IBus, client: PmsClient, own: str, replies: str) -> RedisAddress:
-    # Only the own reply queue: what comes by the shared one is awaited by an instance.
-    bus.declare(Topology(queues=(Queue(replies, exclusive=True),)))
-    try:
-        await bus.when_connected().addTimeout(PATIENCE_SECONDS, reactor)
-    except TimeoutError:
-        raise Unreachable("the own broker does not answer: give --redis host:port/db") from None
-    dispatcher = Dispatcher(bus, client.routes, Tally(), lambda message: None, no_probe)
-    bus.consume(replies, dispatcher)
-    notice = await client.ask_config(own)
-    found = [each for each in notice.redis or () if each.platformmoid == own]
-    if not found:
-        raise Unreachable("the PMS does not name the own Redis: give --redis host:port/db")
-    return found[0]
+def own_of(addresses: Iterable[RedisAddress], own: str) -> RedisAddress:
+    """The own platform's. @raise Unreachable: the PMS does not name it."""
+    for each in addresses:
+        if each.platformmoid == own:
+            return each
+    raise Unreachable("the PMS does not name the own Redis: give --redis host:port/db")
