@@ -44,7 +44,9 @@ class PlanProgram(RedisFixture):
         self.peer = await self.connected(RedisSettings(host=self.host, port=self.port, db=self.peer_database))
         for store in (self.store, self.peer):
             await store.link.command("SET", "css/incarnation", "1")
-        now = await self.store.now_ms()
+        now = (
+            await self.store.now_ms() + 1_000 * self.timeout
+        )  # starting a server takes longer than an MCU may be silent
         rooms = ("room-1", "room-1", "room-2")
         await self.state.note_seen([McuSeen(ip, "11", now, room) for ip, room in zip(HOSTS, rooms, strict=True)])
         for number in range(4):
