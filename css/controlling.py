@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from css.core import Core, milliseconds
 from css.handlers.control import Control
-from css.handlers.dispatch import Routes
+from css.handlers.dispatch import Routes, merge
+from css.handlers.monitoring import Monitoring
 from css.handlers.passing import PassedRequests
 from css.ports.store import IConferenceStore
+from css.timers.monitors import MonitorWatch
 
 
 class Controlling:
@@ -45,8 +47,19 @@ class Controlling:
             core.tally,
             world.session,
         )
+        self.monitoring = Monitoring(own, world.platforms, core.lookup, core.steps, core.forwarding, core.tally)
+        self.control.before_passing.append(self.monitoring.before_passing)
+        self.passed.stopped = self.monitoring.stopped
+        self.monitors = MonitorWatch(
+            world.reactor,
+            own,
+            world.own_bus,
+            world.stores,
+            self.monitoring.overdue,
+            core.settings.timers.monitor_timeout_seconds,
+        )
 
     @property
     def routes(self) -> Routes:
         """What it handles."""
-        return self.control.routes
+        return merge(self.control.routes, self.monitoring.routes)

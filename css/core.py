@@ -157,5 +157,6 @@ def rules_of(settings: Settings) -> Rules:
         creating_timeout_ms=milliseconds(timers.creating_timeout_seconds),
         restore_interval_ms=milliseconds(timers.restore_interval_seconds),
         legacy_wait_ms=milliseconds(timers.legacy_wait_seconds),
+        monitor_timeout_ms=milliseconds(timers.monitor_timeout_seconds),
         small_terminals=settings.license.small_conference_terminals,
     )

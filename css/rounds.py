@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from css.core import Core, milliseconds
+from css.domain.conference import due_index
 from css.handlers.rebuilding import Rebuilding
 from css.handlers.restoring import Restoring
 from css.handlers.takeover import Takeover
@@ -45,7 +46,7 @@ def conference_rounds(
         core.tally,
     )
     return [
-        ("deadlines", DUE_SECONDS, DueWork(core.own, world.stores, core.clocks, overdue).tick),
+        ("deadlines", DUE_SECONDS, DueWork(due_index(core.own), world.stores, overdue).tick),
         ("takeover", RESTORE_SECONDS, takeover.tick),
         ("restores", RESTORE_SECONDS, RestoreTimer(world.platforms, world.stores, world.state, restoring, rate).tick),
         ("others' placements", OTHERS_SECONDS, takeover.watch_others),

@@ -108,6 +108,7 @@ class Work:
         routes = OffDuty(core.own, core.duty, self._legacy, core.clocks, core.post, tally).guarded(routes)
         self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe, world.peers)
         rounds = conference_rounds(core, self._mcus.overdue, self._restoring, self._rebuilding)
+        rounds.append(("monitors", DUE_SECONDS, self.controlling.monitors.tick))
         tickers = [self._ticker(name, seconds, core.duty.while_on(work)) for name, seconds, work in rounds]
         self.tickers = [*tickers, *self._house_rounds()]
         self._licence_ticker = self._ticker(

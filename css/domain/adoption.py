@@ -18,6 +18,7 @@ from css.domain.effects import (
     take_load,
 )
 from css.domain.expiry import schedule
+from css.domain.monitoring import stopped_by_restore
 
 
 def adopt(
@@ -53,11 +54,13 @@ def adopt(
         missed=None,
         lost_ms=0,
         acked_time=acked_time,
+        monitors=(),
     )
     record = schedule(record, now_ms)
     requester = c.attempt.requester if c.attempt else None
     told: Effect = TellRestored() if requester is None else AnswerCreated(requester)
     effects = (told, ReportRunning(), SaveRow(), take_load(record), *_leave(c, record))
+    effects = (*effects, *stopped_by_restore(c))
     if c.has_run and c.platformmoid != record.platformmoid:
         effects = (*effects, ReportGone(c.platformmoid))
     return Decision(because=f"{ip} process {pid} has a newer placement", record=record, effects=effects)

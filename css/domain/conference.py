@@ -77,6 +77,15 @@ class Missed(msgspec.Struct, frozen=True, array_like=True, gc=False):
     seq: int | None = None
 
 
+class Monitor(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Somebody who monitors a conference (seed 10). Times in milliseconds of the store's clock."""
+
+    monitorid: str
+    started_ms: int
+    until_ms: int
+    """When it expires unless it is heard of."""
+
+
 class Conference(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One conference. Times in seconds since the epoch where not named otherwise; 0 and empty mean *none yet*."""
 
@@ -127,6 +136,8 @@ class Conference(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     its rows and messages must not be taken for older ones."""
     acked_time: int | None = None
     """When the MCU started this placement, seconds of the MCU's clock; None: it did not say."""
+    monitors: tuple[Monitor, ...] = ()
+    """Who monitors this placement, the one that was heard of last at the end."""
 
     @property
     def situation(self) -> Situation:
@@ -169,11 +180,22 @@ def parse_placement(token: str) -> tuple[str, str, int] | None:
     return parts[0], parts[1], int(parts[2])
 
 
-PASSING_FIELDS = ("attempt", "asked", "missed", "warned", "lost_ms", "acked_time", "recovery", "version_base")
+PASSING_FIELDS = (
+    "attempt",
+    "asked",
+    "missed",
+    "warned",
+    "lost_ms",
+    "acked_time",
+    "recovery",
+    "version_base",
+    "monitors",
+)
 """Fields of `confex/<e164>` that a record has only at times. Fields that another version of CSS writes are kept."""
 
 _decode_attempt = msgspec.json.Decoder(Attempt).decode
 _decode_missed = msgspec.json.Decoder(Missed).decode
+_decode_monitors = msgspec.json.Decoder(tuple[Monitor, ...]).decode
 _decode_asked = msgspec.json.Decoder(tuple[str, str, int]).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -215,6 +237,8 @@ def to_fields(conference: Conference) -> Fields:
         fields["missed"] = _encode(c.missed).decode()
     if c.acked_time is not None:
         fields["acked_time"] = str(c.acked_time)
+    if c.monitors:
+        fields["monitors"] = _encode(c.monitors).decode()
     if not c.has_run:
         # The public hash `conf/` does not exist yet; these are in the create JSON but are needed without parsing it.
         fields["asked"] = _encode((c.confname, c.password, c.duration)).decode()
@@ -275,6 +299,7 @@ def _from_fields(e164: str, record: Fields, conf: Fields) -> Conference:
         missed=_decode_missed(missed) if missed else None,
         acked_time=int(acked_time) if acked_time else None,
         attempt=_decode_attempt(attempt) if attempt else None,
+        monitors=_decode_monitors(record["monitors"]) if "monitors" in record else (),
         create=record["create"],
         confname=confname,
         password=password,
@@ -294,6 +319,8 @@ def indexes(conference: Conference) -> dict[str, int]:
     found = {f"platform/{c.platformmoid}": c.createtime}
     if c.state is State.ONGOING:
         found[running_index(c.source)] = 0
+        if c.monitors:
+            found[monitor_index(c.platformmoid)] = min(each.until_ms for each in c.monitors)
     if c.state is State.PENDING_RESTORE:
         found |= _indexes_of_pending(c)
     elif c.due_ms:
@@ -327,6 +354,11 @@ def _indexes_of_pending(c: Conference) -> dict[str, int]:
 def due_index(platform: str) -> str:
     """By when the next deadline of what runs, or is being placed, on a platform falls due."""
     return f"due/{platform}"
+
+
+def monitor_index(platform: str) -> str:
+    """Of what runs on a platform and is monitored, by when the first of its monitors expires."""
+    return f"monitor/{platform}"
 
 
 def legacy_index(platform: str) -> str:
@@ -364,12 +396,14 @@ __all__ = [
     "PASSING_FIELDS",
     "Attempt",
     "Conference",
+    "Monitor",
     "Requester",
     "Situation",
     "Size",
     "State",
     "from_fields",
     "indexes",
+    "monitor_index",
     "parse_placement",
     "pending_index",
     "placement_token",

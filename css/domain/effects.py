@@ -118,6 +118,18 @@ class WarnOfEnd(Effect, frozen=True):
     minutes: int
 
 
+class StopMonitorOnMcu(Effect, frozen=True):
+    """Tell the MCU process that runs the conference that a monitor has expired (seed 10)."""
+
+    monitorid: str
+
+
+class TellMonitorStopped(Effect, frozen=True):
+    """Notify the CM of the source platform that a monitor was lost with the placement (seed 10)."""
+
+    monitorid: str
+
+
 class ReportRunning(Effect, frozen=True):
     """Tell the locator that the conference can be reached here (seed 7)."""
 

@@ -207,6 +207,33 @@ class StateChanged(Event, frozen=True, kw_only=True):
     password: str | None
 
 
+class MonitorStarted(Event, frozen=True, kw_only=True):
+    """A CM monitors what runs on `platform`, this one, under `epoch`; its MCU is about to be asked (seed 10)."""
+
+    monitorid: str
+    platform: str
+    epoch: int
+
+
+class MonitorHeard(Event, frozen=True, kw_only=True):
+    """The CM that monitors it still does (seed 10)."""
+
+    monitorid: str
+
+
+class MonitorStopped(Event, frozen=True, kw_only=True):
+    """The MCU has acknowledged that a monitor is to stop. `started_ms`: which one of this id, as it was then."""
+
+    monitorid: str
+    started_ms: int
+
+
+class MonitorsDue(Event, frozen=True, kw_only=True):
+    """The time of one of its monitors may have run out, as seen on `platform`, this one (seed 10)."""
+
+    platform: str
+
+
 class Rules(msgspec.Struct, frozen=True):
     """The settings that decisions depend on."""
 
@@ -215,6 +242,7 @@ class Rules(msgspec.Struct, frozen=True):
     small_terminals: int = 8
     restore_interval_ms: int = 5_000
     legacy_wait_ms: int = 300_000
+    monitor_timeout_ms: int = 60_000
 
 
 REFUSED_AS = {True: ErrCode.MCU_TIMEOUT, False: ErrCode.MCU_REJECTED}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from css.domain import changing, creation, ending, expiry, recovery, sync
+from css.domain import changing, creation, ending, expiry, monitoring, recovery, sync
 from css.domain.conference import Conference, Situation
 from css.domain.decision import Decision, ignore
 from css.domain.effects import ReleaseOnMcu
@@ -24,6 +24,10 @@ from css.domain.events import (
     McuEnded,
     McuLost,
     McuRefused,
+    MonitorHeard,
+    MonitorsDue,
+    MonitorStarted,
+    MonitorStopped,
     PlatformLost,
     ReleaseAsked,
     ResourcesGiven,
@@ -59,6 +63,10 @@ _ASKING_RMS: dict[type[Event], Rule] = {
     McuEnded: _nothing,
     DelayAsked: changing.refuse_delay,
     StateChanged: _nothing,
+    MonitorStarted: _nothing,
+    MonitorHeard: _nothing,
+    MonitorStopped: _nothing,
+    MonitorsDue: _nothing,
 }
 _ASKING_MCU: dict[type[Event], Rule] = {
     **_ASKING_RMS,
@@ -87,6 +95,10 @@ _ONGOING: dict[type[Event], Rule] = {
     McuEnded: ending.ended_by_mcu,
     DelayAsked: changing.delay,
     StateChanged: changing.rename,
+    MonitorStarted: monitoring.start,
+    MonitorHeard: monitoring.hear,
+    MonitorStopped: monitoring.stop,
+    MonitorsDue: monitoring.expire,
 }
 _PENDING_RESTORE: dict[type[Event], Rule] = {
     **_ONGOING,
@@ -96,6 +108,8 @@ _PENDING_RESTORE: dict[type[Event], Rule] = {
     LocatorCleared: _nothing,
     RestoreBegins: recovery.begin,
     DeadlinePassed: recovery.due,
+    MonitorStarted: _nothing,
+    MonitorsDue: _nothing,
 }
 _RESTORE_ASKING_RMS: dict[type[Event], Rule] = {
     **_PENDING_RESTORE,
@@ -115,6 +129,8 @@ _RESTORE_ASKING_MCU: dict[type[Event], Rule] = {
     DeadlinePassed: recovery.mcu_is_silent,
     McuEnded: recovery.ended_while_asked,
     StateChanged: _nothing,
+    MonitorStarted: _nothing,
+    MonitorsDue: _nothing,
 }
 
 TABLE: dict[tuple[Situation, type[Event]], Rule] = {

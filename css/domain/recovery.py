@@ -38,6 +38,7 @@ from css.domain.events import (
     Rules,
     Voided,
 )
+from css.domain.monitoring import stopped_by_restore
 
 NOT_SERVED = "its platform restores it now"
 """What the ledger says when the source platform has come back in the middle of an attempt."""
@@ -216,10 +217,11 @@ def accept(c: Conference, event: McuAccepted, rules: Rules) -> Decision:
             lost_ms=0,
             missed=None,
             acked_time=event.time,
+            monitors=(),
         ),
         event.now_ms,
     )
-    effects: tuple[Effect, ...] = (TellRestored(), ReportRunning(), SaveRow())
+    effects: tuple[Effect, ...] = (TellRestored(), ReportRunning(), SaveRow(), *stopped_by_restore(c))
     if c.attempt is not None and c.attempt.delayed:
         effects = (*effects, TellMcuDelayed())
     return Decision(because=f"restored on {event.ip} process {event.pid}", record=record, effects=effects)

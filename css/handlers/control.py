@@ -39,9 +39,10 @@ from css.ports.bus import BusError, Delivery, Outgoing
 from css.ports.store import IConferenceStore, StoreError
 
 NameAnswer = ModifyNameAck | ModifyNameNack
-BeforePassing = Callable[[CmRequest, Conference, IConferenceStore], Awaitable[None]]
-"""Called with a CM's request, the record as it was read, and its store, before the request goes to the MCU here. If it
-fails the request is given back. A request that comes again may be shown again."""
+BeforePassing = Callable[[CmRequest, Conference, IConferenceStore], Awaitable[ErrCode | None]]
+"""Called with a CM's request, the record as it was read, and its store, before the request goes to the MCU here. Gives
+why it must not go, None: it may. If it fails the request is given back. A request that comes again may be shown again.
+"""
 
 
 class Control:
@@ -120,14 +121,22 @@ class Control:
             return
         c = found.conference(request.confE164)
         if c is not None and found.store is not None and self._runs_here(c):
-            for before in self.before_passing:
-                await before(request, c, found.store)
-            await self._passed.pass_on(c, request, delivery, requester, certain)
-            return
-        error = await self._elsewhere(c, found, delivery)
+            error = await self._objection(request, c, found.store)
+            if error is None:
+                await self._passed.pass_on(c, request, delivery, requester, certain)
+                return
+        else:
+            error = await self._elsewhere(c, found, delivery)
         if error is not None:
             self.log.info("{e164}: control refused: {error}", e164=request.confE164, error=error)
             await self._answers.give(store, request.confE164, requester, certain, _nack(request, error))
+
+    async def _objection(self, request: CmRequest, c: Conference, store: IConferenceStore) -> ErrCode | None:
+        for before in self.before_passing:
+            error = await before(request, c, store)
+            if error is not None:
+                return error
+        return None
 
     async def _tell(self, message: CmRequest | NameAnswer, delivery: Delivery) -> bool:
         """@return: whether there was somebody to tell: an MCU here, or another platform."""
@@ -163,7 +172,7 @@ class Control:
     async def from_mcu(self, message: McuControl | ModifyNameRequest, delivery: Delivery) -> None:
         """To whoever asked, else to the CM that the conference belongs to."""
         kind = wire_type(message).rpartition("_")[2]
-        if kind in ("ACK", "NACK") and await self._answered(delivery):
+        if kind in ("ACK", "NACK") and await self._answered(kind, delivery):
             return
         peer = await self._cm_platform(message.confE164, delivery)
         if kind == "REQ":
@@ -175,10 +184,10 @@ class Control:
         number = f"{message.confE164}?cm"
         await self._locks.run(number, lambda: self._notify(number, outgoing, peer))
 
-    async def _answered(self, delivery: Delivery) -> bool:
+    async def _answered(self, kind: str, delivery: Delivery) -> bool:
         """@return: whether somebody awaited it, or had done."""
         try:
-            return await self._passed.answered(delivery.correlation_id, delivery.body)
+            return await self._passed.answered(delivery.correlation_id, delivery.body, acked=kind == "ACK")
         except StoreError:
             if not self._platforms().own_abnormal:
                 raise

@@ -307,6 +307,16 @@ def _tell_released(s: _Sheet, effect: fx.TellReleased) -> None:
     s.send(Kind.NOTICE, to.TO_CM_NOTICE, body, peer=s.cm_peer)
 
 
+def _stop_monitor_on_mcu(s: _Sheet, effect: fx.StopMonitorOnMcu) -> None:
+    body = encode(control.McuStopMonitorCommand(confE164=s.c.e164, monitorid=effect.monitorid))
+    s.send(Kind.COMMAND, (to.DEFAULT, to.mcu_queue(s.c.ip, s.c.pid)), body)
+
+
+def _tell_monitor_stopped(s: _Sheet, effect: fx.TellMonitorStopped) -> None:
+    body = encode(control.StopMonitorNotice(confE164=s.c.e164, monitorid=effect.monitorid))
+    s.send(Kind.NOTICE, to.TO_CM_NOTICE, body, peer=s.cm_peer)
+
+
 def _report_running(s: _Sheet, effect: fx.ReportRunning) -> None:
     s.send(Kind.NOTICE, to.TO_LOCATOR, encode(upu.UpuAdd(**_entry(s.c))))
 
@@ -397,6 +407,8 @@ _WRITERS: dict[type[fx.Effect], Callable[[_Sheet, Any], None]] = {
     fx.TellDelayed: _tell_delayed,
     fx.TellMcuDelayed: _tell_mcu_delayed,
     fx.TellReleased: _tell_released,
+    fx.StopMonitorOnMcu: _stop_monitor_on_mcu,
+    fx.TellMonitorStopped: _tell_monitor_stopped,
     fx.ReportRunning: _report_running,
     fx.ReportRenamed: _report_renamed,
     fx.ReportGone: _report_gone,

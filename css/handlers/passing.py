@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from twisted.logger import Logger
 
 from css.domain.conference import Conference, Requester
 from css.domain.errors import ErrCode
+from css.domain.monitoring import find
 from css.handlers import addresses as to
 from css.handlers.clocks import StoreClocks
 from css.handlers.effects import ANSWER_KEPT_SECONDS, Parcel, answer_address, remembered
@@ -20,7 +21,7 @@ from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker, all_of
 from css.messages.catalogue import answer_type
 from css.messages.codec import encode, wire_type
-from css.messages.control import CmRequest, refusal
+from css.messages.control import CmRequest, StopMonitorRequest, refusal
 from css.ports.bus import Delivery, Outgoing
 from css.ports.store import Commit, IConferenceStore, Outcome, RequestWrite, StoreError
 
@@ -37,6 +38,8 @@ class Passed(msgspec.Struct, frozen=True, array_like=True):
 
     nack: str
     requester: Requester
+    stops: tuple[str, int] | None = None
+    """(`monitorid`, `started_ms`) of the monitor that an ACK ends."""
 
 
 class PassedRequests:
@@ -73,6 +76,9 @@ class PassedRequests:
         self._session = session
         self._probe = probe
         self._count = 0
+        self.stopped: Callable[[str, str, int], Awaitable[None]] = _nobody_listens
+        """Called with (e164, `monitorid`, `started_ms`) when an MCU acknowledges the stop of a monitor, before the
+        requester is answered. It must not fail."""
 
     async def pass_on(
         self, c: Conference, request: CmRequest, delivery: Delivery, requester: Requester, certain: bool
@@ -91,7 +97,7 @@ class PassedRequests:
             e164=passed_id,
             touch_record=False,
             request=pending(requester, certain),
-            answers=(_memory(passed_id, _encode(Passed(nack, requester))),),
+            answers=(_memory(passed_id, _encode(Passed(nack, requester, _stops(request, c)))),),
             index_add={INDEX: letter.until_ms},
             outbox=self._outbox.entries(parcels, mark, now_ms),
         )
@@ -105,7 +111,7 @@ class PassedRequests:
         await self._outbox.carry_out(store, passed_id, parcels, mark, result.waiting)
         self._probe("pass", "after_confirm")
 
-    async def answered(self, passed_id: str, body: bytes) -> bool:
+    async def answered(self, passed_id: str, body: bytes, *, acked: bool) -> bool:
         """An MCU has answered. @return: whether the correlation id is known. Fails with `StoreError`."""
         if _memory_key(passed_id) == "":
             return False
@@ -113,6 +119,8 @@ class PassedRequests:
         pending_text = (await store.load(passed_id, _memory_key(passed_id))).request
         if pending_text is None:
             return False
+        if acked and pending_text != ANSWERED and (stops := _decode(pending_text).stops):
+            await self.stopped(passed_id.partition("?")[0], *stops)
         if pending_text == ANSWERED or not await self._answer(store, passed_id, pending_text, body):
             self._tally.count("answers_not_awaited")
         return True
@@ -197,6 +205,16 @@ class PassedRequests:
         if store is None:
             raise StoreError(f"no store of {self._own}")
         return store
+
+
+async def _nobody_listens(e164: str, monitorid: str, started_ms: int) -> None:
+    """Nobody notes monitors."""
+
+
+def _stops(request: CmRequest, c: Conference) -> tuple[str, int] | None:
+    """Which monitor a request ends when its MCU acknowledges it."""
+    known = find(c, request.monitorid) if isinstance(request, StopMonitorRequest) else None
+    return None if known is None else (known.monitorid, known.started_ms)
 
 
 def _memory_key(passed_id: str) -> str:

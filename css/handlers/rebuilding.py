@@ -173,5 +173,6 @@ def recorded(row: ConfinfoRow, side: str, now_ms: int, due_ms: int) -> Conferenc
         lost_ms=now_ms,
         due_ms=due_ms,
         missed=None,
+        monitors=(),
         version_base=now_ms,
     )

@@ -82,6 +82,18 @@ class CmPeer(Peer):
         """Send any `CM_CMU_*_REQ`. @return: fires with the MCU's answer."""
         return self.request(type, TO_MCU, confE164=confE164, **more).answer
 
+    def start_monitor(self, confE164: str, monitorid: str, **more: Any) -> Deferred[dict[str, Any]]:
+        """Start to monitor a conference. @return: fires with the MCU's answer."""
+        return self.control("CM_CMU_STARTMONITOR_REQ", confE164, monitorid=monitorid, **more)
+
+    def stop_monitor(self, confE164: str, monitorid: str, **more: Any) -> Deferred[dict[str, Any]]:
+        """Monitor a conference no more. @return: fires with the MCU's answer."""
+        return self.control("CM_CMU_STOPMONITOR_REQ", confE164, monitorid=monitorid, **more)
+
+    def heartbeat(self, confE164: str, monitorid: str) -> None:
+        """Say that a conference is still monitored."""
+        self.tell("CM_CMU_MONITORHEARTBEAT_NTF", confE164, monitorid=monitorid)
+
     def tell(self, type: str, confE164: str, **more: Any) -> None:
         """Send any `CM_CMU_*_NTF` or `_CMD`."""
         self.post(TO_MCU, msgspec.json.encode({"type": type, "confE164": confE164, **more}))

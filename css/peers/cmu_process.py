@@ -53,6 +53,8 @@ class Running(msgspec.Struct):
     epoch: int
     createtime: int
     endtime: int = 0
+    monitors: set[str] = msgspec.field(default_factory=set)
+    """Ids of those who monitor it."""
 
 
 class CmuProcess(Peer):
@@ -199,11 +201,12 @@ class CmuProcess(Peer):
             CmControl: self._control,
             StartMonitorRequest: self._control,
             StopMonitorRequest: self._control,
+            McuStopMonitorCommand: self._stop_monitor,
         }
 
     def expected(self, message: Message) -> bool:
         """Kept, without consequences."""
-        return isinstance(message, McuTimeoutNotice | McuStopMonitorCommand | McuDelayNack | ModifyNameNack)
+        return isinstance(message, McuTimeoutNotice | McuDelayNack | ModifyNameNack)
 
     def _queue(self) -> str:
         return f"cmu.conf.q:{self.ip}:{self.pid}"
@@ -247,7 +250,21 @@ class CmuProcess(Peer):
         if verdict is Verdict.REJECT:
             errcode = self.controls.errcode
         answer = answer_type(wire_type(request), "NACK" if errcode else "ACK")
+        if not errcode and verdict is not Verdict.IGNORE:
+            self._monitor(request)
         if answer is None or verdict in (Verdict.IGNORE, Verdict.LOSE_ANSWER):
             return
         body = {"type": answer, **fields, **({"errcode": errcode} if errcode else {})}
         await self.reply(delivery, TO_CSS, msgspec.json.encode(body), self.controls.delay_seconds)
+
+    def _monitor(self, request: CmControl | StartMonitorRequest | StopMonitorRequest) -> None:
+        """What an agreed request changes in who monitors its conference."""
+        monitors = self.conferences[request.confE164].monitors
+        if isinstance(request, StartMonitorRequest):
+            monitors.add(request.monitorid)
+        elif isinstance(request, StopMonitorRequest):
+            monitors.discard(request.monitorid)
+
+    async def _stop_monitor(self, command: McuStopMonitorCommand, _: Delivery) -> None:
+        if command.confE164 in self.conferences:
+            self.conferences[command.confE164].monitors.discard(command.monitorid)

@@ -7,8 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from css.domain.conference import due_index
-from css.handlers.clocks import StoreClocks
 from css.ports.store import IConferenceStore, StoreError
 
 LEASE_MS = 5_000
@@ -19,6 +17,7 @@ PAGE = 100
 class DueWork:
     """One round asks every store for what is due on this platform.
 
+    @param index: its members by when they are due.
     @param overdue: takes one conference of a store.
     """
 
@@ -26,14 +25,12 @@ class DueWork:
 
     def __init__(
         self,
-        own: str,
+        index: str,
         stores: Mapping[str, IConferenceStore],
-        clocks: StoreClocks,
         overdue: Callable[[IConferenceStore, str], Awaitable[None]],
     ) -> None:
-        self._own = own
+        self._index = index
         self._stores = stores
-        self._clocks = clocks
         self._overdue = overdue
 
     async def tick(self) -> None:
@@ -49,7 +46,7 @@ class DueWork:
 
     async def _tick_store(self, store: IConferenceStore) -> None:
         while True:
-            numbers = await store.claim_due(due_index(self._own), LEASE_MS, PAGE)
+            numbers = await store.claim_due(self._index, LEASE_MS, PAGE)
             work = [Deferred.fromCoroutine(self._one(store, e164)) for e164 in numbers]
             await DeferredList(work, consumeErrors=True)
             if len(numbers) < PAGE:

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from css.domain.conference import Attempt, Conference, Requester, Situation, State
+from css.domain.conference import Attempt, Conference, Monitor, Requester, Situation, State
 from css.domain.events import (
     Absent,
     CreateAsked,
@@ -20,6 +20,10 @@ from css.domain.events import (
     McuLost,
     McuProcess,
     McuRefused,
+    MonitorHeard,
+    MonitorsDue,
+    MonitorStarted,
+    MonitorStopped,
     Placement,
     PlatformLost,
     ReleaseAsked,
@@ -42,6 +46,8 @@ CM = Requester("m-1", "cm.reply.q", "c-1", "create-key")
 RELEASER = Requester("m-2", "cm.other.q", "c-2", "release-key")
 DELAYER = Requester("m-3", "cm.other.q", "c-3", "delay-key")
 MCU = McuProcess("pA", "10.0.0.1", "11")
+MONITOR = Monitor("w1", NOW_MS - 30_000, NOW_MS + 50_000)
+"""Of everything in `IN_SITUATION` that has run: started half a minute ago, heard of ten seconds ago."""
 
 
 def create_asked(**changes: Any) -> CreateAsked:
@@ -147,10 +153,10 @@ def restore_asking_rms(**changes: Any) -> Conference:
 IN_SITUATION = {
     Situation.ASKING_RMS: asking_rms(),
     Situation.ASKING_MCU: asking_mcu(),
-    Situation.ONGOING: ongoing(),
-    Situation.PENDING_RESTORE: pending_restore(),
-    Situation.RESTORE_ASKING_RMS: restore_asking_rms(),
-    Situation.RESTORE_ASKING_MCU: restoring(epoch=EPOCH),
+    Situation.ONGOING: ongoing(monitors=(MONITOR,)),
+    Situation.PENDING_RESTORE: pending_restore(monitors=(MONITOR,)),
+    Situation.RESTORE_ASKING_RMS: restore_asking_rms(monitors=(MONITOR,)),
+    Situation.RESTORE_ASKING_MCU: restoring(epoch=EPOCH, monitors=(MONITOR,)),
 }
 
 BOOKED = Placement("10.0.0.2", "room-2", NEXT_EPOCH, "pA")
@@ -259,4 +265,8 @@ EVENTS: dict[type[Event], Event] = {
     Absent: absent(),
     DelayAsked: delay_asked(),
     StateChanged: state_changed(),
+    MonitorStarted: MonitorStarted(now_ms=NOW_MS, monitorid="w2", platform="pA", epoch=EPOCH),
+    MonitorHeard: MonitorHeard(now_ms=NOW_MS, monitorid="w1"),
+    MonitorStopped: MonitorStopped(now_ms=NOW_MS, monitorid="w1", started_ms=MONITOR.started_ms),
+    MonitorsDue: MonitorsDue(now_ms=NOW_MS + 60_000, platform="pA"),
 }

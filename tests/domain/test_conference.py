@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from css.domain import conference as records
-from css.domain.conference import Attempt, Conference, Requester, Situation, Size, State
+from css.domain.conference import Attempt, Conference, Monitor, Requester, Situation, Size, State
 from tests.domain import samples
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -52,6 +52,7 @@ CONFERENCES = st.builds(
     password=TEXT,
     begintime=BIG,
     duration=st.integers(0, 10_000_000),
+    monitors=st.lists(st.builds(Monitor, TEXT, BIG, BIG), max_size=3).map(tuple),
 )
 
 
@@ -174,6 +175,16 @@ class Indexes(SynchronousTestCase):
                 "running/pA": 0,
             },
         )
+
+    def test_monitored(self) -> None:
+        """By when the first of its monitors expires, where it runs, and only while it does."""
+        later = replace(samples.MONITOR, monitorid="w2", until_ms=samples.MONITOR.until_ms + 1)
+        c = samples.ongoing(platformmoid="pB", monitors=(later, samples.MONITOR))
+        self.assertEqual(records.indexes(c)["monitor/pB"], samples.MONITOR.until_ms)
+        monitors = (samples.MONITOR,)
+        unmonitored = samples.ongoing()
+        for other in (samples.pending_restore(monitors=monitors), samples.restoring(monitors=monitors), unmonitored):
+            self.assertNotIn("monitor/pA", records.indexes(other))
 
     def test_legacy(self) -> None:
         """Those that are bound to old hardware are found among all others."""

@@ -58,6 +58,7 @@ from css.timers.restore import RestoreTimer
 from css.timers.sweep import OutboxSweep
 from css.timers.watch import McuWatch, RoomWatch
 from tests.handlers.templating import make_templates
+from tests.handlers.watching import make_monitoring
 
 NOW = 1_800_000_000
 LEASE_MS = 10_000
@@ -240,6 +241,7 @@ class Instance:
             self.mcus.routes,
             self.syncing.routes,
             self.control.routes,
+            self.monitoring.routes,
         )
         self.locator = LocatorReports(
             "pA", site.stores, self.clocks, self.steps, self.post, self.duty, self.tally, f"session-{slot}"
@@ -250,7 +252,7 @@ class Instance:
         self.dispatcher = Dispatcher(
             self.bus, routes, self.tally, self.liveness.notice, self.probe, {"pB": self.other_bus}
         )
-        self.due = DueWork("pA", site.stores, self.clocks, self.mcus.overdue)
+        self.due = DueWork("due/pA", site.stores, self.mcus.overdue)
         self.sweep = OutboxSweep(
             site.clock, "pA", lambda: site.platforms, site.stores, self.outbox, self.post, self.tally, LEASE_MS
         )
@@ -295,6 +297,7 @@ class Instance:
             self.tally,
             session,
         )
+        self.monitoring, self.monitors = make_monitoring(self)
 
     def _make_recovery(self) -> None:
         site, state = self.site, lambda: self.site.state

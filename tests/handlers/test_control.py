@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from css.domain.conference import Conference
+from css.domain.errors import ErrCode
 from css.handlers import addresses as to
 from css.messages.control import CmRequest
 from css.ports.bus import TryLater
@@ -95,9 +96,10 @@ class PassedOn(ControlCase):
         """Passed like the others; whoever notes it sees it before the MCU does, with the record and its store."""
         seen: list[tuple[str, str, str]] = []
 
-        async def note(request: CmRequest, c: Conference, store: IConferenceStore) -> None:
+        async def note(request: CmRequest, c: Conference, store: IConferenceStore) -> ErrCode | None:
             self.assertEqual(self.passed(), [])
             seen.append((type(request).__name__, c.ip, store.platform))
+            return None
 
         self.css.control.before_passing.append(note)
         body = {"type": "CM_CMU_STARTMONITOR_REQ", "confE164": E164, "monitorid": "w1", "mtreqid": "m"}
@@ -105,10 +107,22 @@ class PassedOn(ControlCase):
         self.assertEqual(seen, [("StartMonitorRequest", self.request["ip"], "pA")])
         self.assertEqual(len(self.passed()), 1)
 
+    def test_monitoring_that_is_refused(self) -> None:
+        """The MCU is left alone; the refusal is kept for the same request."""
+
+        async def note(request: CmRequest, c: Conference, store: IConferenceStore) -> ErrCode | None:
+            return ErrCode.NO_RESOURCE
+
+        self.css.control.before_passing.append(note)
+        for _ in range(2):
+            self.control()
+        self.assertEqual(self.passed(), [])
+        self.assertEqual(self.site.bodies(CM_REPLIES), [self.nack("NO_RESOURCE")] * 2)
+
     def test_monitoring_that_can_not_be_noted(self) -> None:
         """Is not passed, but given back."""
 
-        async def note(request: CmRequest, c: Conference, store: IConferenceStore) -> None:
+        async def note(request: CmRequest, c: Conference, store: IConferenceStore) -> ErrCode | None:
             raise StoreError("away")
 
         self.css.control.before_passing.append(note)

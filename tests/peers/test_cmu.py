@@ -330,10 +330,16 @@ class ControlTests(CmuTestCase):
 
     def test_monitor(self) -> None:
         self.create()
-        answers = self.control("CM_CMU_STARTMONITOR_REQ", monitorid="x") + self.control(
-            "CM_CMU_STOPMONITOR_REQ", monitorid="x"
-        )
-        self.assertEqual(answers[-1]["type"], "CMU_CM_STOPMONITOR_ACK")
+        for stop in (lambda: self.control("CM_CMU_STOPMONITOR_REQ", monitorid="x"), self.expire):
+            self.control("CM_CMU_STARTMONITOR_REQ", monitorid="y")
+            answers = self.control("CM_CMU_STARTMONITOR_REQ", monitorid="x")
+            self.assertEqual(answers[-1]["type"], "CMU_CM_STARTMONITOR_ACK")
+            self.assertEqual(self.host.conferences["001"].monitors, {"x", "y"})
+            stop()
+            self.assertEqual(self.host.conferences["001"].monitors, {"y"})
+
+    def expire(self) -> None:
+        self.command("MAU_CMU_STOPMONITOR_CMD", "1", monitorid="x")
 
     def test_new_end(self) -> None:
         self.create()

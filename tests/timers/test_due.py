@@ -19,7 +19,7 @@ class Due(SiteCase):
         super().setUp()
         self.taken: list[tuple[str, str]] = []
         self.error: Exception | None = None
-        self.work = DueWork("pA", self.site.stores, self.css.clocks, self.take)
+        self.work = DueWork("due/pA", self.site.stores, self.take)
 
     async def take(self, store: IConferenceStore, e164: str) -> None:
         """Note who was taken."""
