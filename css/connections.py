@@ -10,6 +10,7 @@ from css.adapters.amqp.address import AmqpAddress
 from css.adapters.amqp.bus import AmqpBus, AmqpSettings
 from css.adapters.crypto.fernet import FernetCipher, NoCipher
 from css.adapters.redis.ledger import RedisLedger
+from css.adapters.redis.planned import RedisLocatorBook, RedisPlanned
 from css.adapters.redis.platform_state import RedisPlatformState
 from css.adapters.redis.settings import RedisSettings, SentinelSettings
 from css.adapters.redis.store import RedisStore, connect
@@ -21,6 +22,7 @@ from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
 from css.ports.bus import IBus
 from css.ports.ledger import ILedger
 from css.ports.licence import ILicenceCipher
+from css.ports.planned import ILocatorBook, IPlannedConferences
 from css.ports.sql import IConferenceDatabase
 from css.ports.store import IConferenceStore, IPlatformState
 
@@ -93,6 +95,18 @@ class ServerConnector:
         assert isinstance(store, RedisStore)
         ledger: ILedger = RedisLedger(store.link)
         return ledger
+
+    def make_planned(self, store: IConferenceStore) -> IPlannedConferences:
+        """On the same link as the store; it listens on one of its own."""
+        assert isinstance(store, RedisStore)
+        planned: IPlannedConferences = RedisPlanned(self._reactor, store.link)
+        return planned
+
+    def make_book(self, store: IConferenceStore) -> ILocatorBook:
+        """On the same link as the store."""
+        assert isinstance(store, RedisStore)
+        book: ILocatorBook = RedisLocatorBook(store.link)
+        return book
 
     def make_database(self, address: SqlAddress | None) -> IConferenceDatabase | None:
         """The configured one, else the one at the PMS's address."""

@@ -32,6 +32,7 @@ from css.handlers.tracker import Tracker
 from css.ports.bus import IBus
 from css.ports.ledger import ILedger, LedgerStep
 from css.ports.licence import ILicenceCipher
+from css.ports.planned import ILocatorBook, IPlannedConferences
 from css.ports.sql import IConferenceDatabase
 from css.ports.store import IConferenceStore, IPlatformState
 
@@ -46,6 +47,8 @@ class World(msgspec.Struct):
     stores: Mapping[str, IConferenceStore]
     state: Callable[[], IPlatformState]
     ledger: Callable[[], ILedger]
+    planned: Mapping[str, IPlannedConferences]
+    book: Callable[[], ILocatorBook]
     peers: Mapping[str, IBus]
     database: Callable[[], IConferenceDatabase | None]
     domains: DomainCache

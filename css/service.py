@@ -28,6 +28,7 @@ from css.handlers.watch import Pace, PlatformWatch, RoomList
 from css.ports.bus import Handler, IBus
 from css.ports.ledger import ILedger
 from css.ports.licence import ILicenceCipher
+from css.ports.planned import ILocatorBook
 from css.ports.store import IPlatformState, StoreError
 from css.timers.ticker import Ticker
 from css.web.health import Dependency
@@ -83,6 +84,8 @@ class CssService(Service):
             stores=self._links.stores,
             state=self._state,
             ledger=self._ledger,
+            planned=self._links.planned,
+            book=self._book,
             peers=self._links.peers,
             database=lambda: self._links.database,
             domains=self._domains,
@@ -129,6 +132,11 @@ class CssService(Service):
         if self._links.ledger is None:
             raise StoreError("the own Redis is not known yet")
         return self._links.ledger
+
+    def _book(self) -> ILocatorBook:
+        if self._links.book is None:
+            raise StoreError("the own Redis is not known yet")
+        return self._links.book
 
     def startService(self) -> None:
         """Connect, and ask the PMS; all else follows from its answer (seed 2.2)."""

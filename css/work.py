@@ -16,7 +16,6 @@ from css.handlers import addresses as to
 from css.handlers.create import Creating
 from css.handlers.delay import Delaying
 from css.handlers.dispatch import Dispatcher, Routes, merge
-from css.handlers.locator import LocatorReports
 from css.handlers.mcu import McuAnswers
 from css.handlers.offduty import LegacyNumbers, OffDuty
 from css.handlers.rebuilding import Rebuilding
@@ -28,6 +27,7 @@ from css.handlers.tally import Tally
 from css.licensing import Licensing
 from css.ports.bus import IConsumer
 from css.ports.store import StoreError
+from css.reporting import Reporting
 from css.rounds import DUE_SECONDS, LIVENESS_SECONDS, conference_rounds
 from css.templating import make_templates
 from css.timers.bookings import BookingCheck
@@ -100,10 +100,7 @@ class Work:
             more_routes,
         )
         self.duty = core.duty
-        self._locator = LocatorReports(
-            core.own, world.stores, core.clocks, core.steps, core.post, core.duty, tally, world.session
-        )
-        core.duty.on_suspended(self._suspended)
+        self.reporting = Reporting(core)
         self._legacy = LegacyNumbers(core.own, world.stores)
         routes = OffDuty(core.own, core.duty, self._legacy, core.clocks, core.post, tally).guarded(routes)
         self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe, world.peers)
@@ -118,14 +115,10 @@ class Work:
         core.liveness.link_changed(world.own_bus.connected)
         world.own_bus.on_state_change(core.liveness.link_changed)
 
-    def _suspended(self) -> None:
-        """The own platform is abnormal: nothing can be reached here."""
-        self._locator.suspended()
-        self._core.tracker.run(self._locator.tick(), "clearing the locator")
-
     def _store_emptied(self, moid: str) -> None:
         self._world.domains.store_emptied(moid)
         self.licences.store_emptied(moid)
+        self.reporting.planned.store_emptied(moid)
 
     def _make_rebuilding(self) -> Rebuilding:
         core, world = self._core, self._world
@@ -212,7 +205,6 @@ class Work:
         bookings = BookingCheck(world.state, world.stores, self.tally, core.booking_lease_ms)
         return [
             self._ticker("duty", DUTY_SECONDS, core.duty.tick),
-            self._ticker("locator", DUTY_SECONDS, self._locator.tick),
             self._ticker("legacy conferences", LEGACY_SECONDS, self._legacy.read),
             self._ticker("outbox sweep", min(1.0, timers.outbox_lease_seconds / 2), sweep.tick),
             self._ticker("outbox flush", FLUSH_SECONDS, core.flush),
@@ -242,6 +234,7 @@ class Work:
     def refuse(self) -> None:
         """Take only what CMs ask, and what MCUs list: the own platform is abnormal."""
         self.duty.suspended()
+        self.reporting.start()
         self._consume([to.CM_QUEUE, to.CONTROL_QUEUE, to.MCU_QUEUE])
 
     async def begin(self) -> None:
@@ -263,6 +256,7 @@ class Work:
         self._begun = True
         for ticker in self.tickers:
             ticker.start()
+        self.reporting.start()
         self.liveness.begin_to_consume(self._grace_ms)
         self._consume(to.WORK_QUEUES)
         self._licence_ticker.start(at_once=True)
@@ -280,6 +274,7 @@ class Work:
         await DeferredList([consumer.cancel() for consumer in consumers.values()], consumeErrors=True)
         await self._core.tracker.drained()
         await DeferredList([ticker.stop() for ticker in (*self.tickers, self._licence_ticker)], consumeErrors=True)
+        await self.reporting.stop()
         if self._begun:
             await self._last_words()
         await self._core.tracker.drained()

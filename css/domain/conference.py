@@ -316,7 +316,7 @@ def urgency(conference: Conference) -> int:
 def indexes(conference: Conference) -> dict[str, int]:
     """Every index that the record is in, with its score. The indexes are derived from the record, and only so."""
     c = conference
-    found = {f"platform/{c.platformmoid}": c.createtime}
+    found = {platform_index(c.platformmoid): c.createtime}
     if c.state is State.ONGOING:
         found[running_index(c.source)] = 0
         if c.monitors:
@@ -359,6 +359,11 @@ def due_index(platform: str) -> str:
 def monitor_index(platform: str) -> str:
     """Of what runs on a platform and is monitored, by when the first of its monitors expires."""
     return f"monitor/{platform}"
+
+
+def platform_index(platform: str) -> str:
+    """All that runs on a platform, or is to run there."""
+    return f"platform/{platform}"
 
 
 def legacy_index(platform: str) -> str:

@@ -51,6 +51,10 @@ class Directory:
         """A domain of any level."""
         return self._domains.get(moid)
 
+    def users_of(self, platform: str) -> list[str]:
+        """Moids of the user domains of a platform, those that are stopped left out. Goes through all domains."""
+        return [moid for moid in self._domains if self.platform_of(moid) == platform]
+
     def platform_of(self, user_domain_moid: str) -> str | NoPlatform:
         """@return: moid of the platform domain above a user domain, or why there is none."""
         known = self._platforms.get(user_domain_moid)

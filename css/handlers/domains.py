@@ -79,6 +79,10 @@ class DomainCache:
         view = self._views.get(self._own)
         return (view.directory, view.generation) if view else (Directory(), "")
 
+    def users_of(self, platform: str) -> list[str]:
+        """The user domains of a platform, as the own store's directory was last read."""
+        return self.current()[0].users_of(platform)
+
     def guards(self, platform: str) -> tuple[tuple[str, str], ...]:
         """For a commit in that platform's store: nothing in its directory has changed since it was read."""
         view = self._views.get(platform)

@@ -58,6 +58,11 @@ class Duty:
         """When the platform last became normal again, milliseconds of the own store's clock; 0: it always was."""
         return self._resumed_ms
 
+    @property
+    def settled(self) -> bool:
+        """Whether the platform is normal, and `resumed_ms` is known to be true."""
+        return self.on and bool(self._told)
+
     def on_suspended(self, listener: Callable[[], None]) -> None:
         """Have `listener()` called each time that the platform is abnormal."""
         self._listeners.append(listener)

@@ -19,6 +19,7 @@ from css.handlers.tracker import Tracker
 from css.messages.pms import BrokerAddress, PlatformConfigNotice, RedisAddress, SqlAddress
 from css.ports.bus import IBus
 from css.ports.ledger import ILedger
+from css.ports.planned import ILocatorBook, IPlannedConferences
 from css.ports.sql import IConferenceDatabase, SqlError, SqlRefused
 from css.ports.store import IConferenceStore, IPlatformState
 
@@ -37,6 +38,12 @@ class Connector(Protocol):
 
     def make_ledger(self, store: IConferenceStore) -> ILedger:
         """The recovery ledger, on the server of the own store."""
+
+    def make_planned(self, store: IConferenceStore) -> IPlannedConferences:
+        """What the CM plans, on the server of a store."""
+
+    def make_book(self, store: IConferenceStore) -> ILocatorBook:
+        """What the locator was told of that, on the server of the own store."""
 
     def make_database(self, address: SqlAddress | None) -> IConferenceDatabase | None:
         """The configuration's, else the one at the address; None where neither says."""
@@ -65,6 +72,9 @@ class Links:
         self.stores: dict[str, IConferenceStore] = {}
         self.state: IPlatformState | None = None
         self.ledger: ILedger | None = None
+        self.book: ILocatorBook | None = None
+        self.planned: dict[str, IPlannedConferences] = {}
+        """By source platform, as `stores`."""
         self._broker_addresses: dict[str, tuple[BrokerAddress, ...]] = {}
         self._redis_addresses: dict[str, RedisAddress] = {}
         self._sql_address: SqlAddress | None = None
@@ -99,8 +109,9 @@ class Links:
         for moid in list(self.peers):
             await self.peers.pop(moid).stop()
         for moid in list(self.stores):
+            await self.planned.pop(moid).unlisten()
             await self._connector.drop_store(self.stores.pop(moid))
-        self.state = self.ledger = None
+        self.state = self.ledger = self.book = None
         database, self._database, self._prepared = self._database, None, None
         if database is not None:
             await database.close()
@@ -139,18 +150,22 @@ class Links:
         self.log.info("connecting to the Redis of {moid} at {ip}:{port}", moid=moid, ip=address.ip, port=address.port)
         store = self._connector.make_store(address)
         self._redis_addresses[moid] = address
+        self.planned[moid] = self._connector.make_planned(store)
         if moid != self._own:
             self.stores[moid] = store
             return
         self.state = self._connector.make_state(store)
         self.ledger = self._connector.make_ledger(store)
+        self.book = self._connector.make_book(store)
         others = dict(self.stores)
         self.stores.clear()
         self.stores.update({moid: store, **others})
 
     def _drop_store(self, moid: str) -> None:
         self._redis_addresses.pop(moid, None)
-        store = self.stores.pop(moid, None)
+        planned, store = self.planned.pop(moid, None), self.stores.pop(moid, None)
+        if planned is not None:
+            self._tracker.run(_wait(planned.unlisten()), "closing a listener's link")
         if store is not None:
             self.log.info("leaving the Redis of {moid}", moid=moid)
             self._tracker.run(_wait(self._connector.drop_store(store)), "closing a store's link")

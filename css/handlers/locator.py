@@ -16,6 +16,7 @@ from css.handlers.outbox import Post
 from css.handlers.steps import Steps
 from css.handlers.tally import Tally
 from css.handlers.tracker import all_of
+from css.handlers.turns import Turn, Turns
 from css.messages.codec import encode
 from css.messages.upu import UpuClear
 from css.ports.bus import Outgoing
@@ -27,7 +28,7 @@ PAGE = 200
 class LocatorReports:
     """Clears what this platform reported once it is abnormal, and reports again what runs here once it is normal.
 
-    Each instance does both, the second always after the first, so whatever their order the last word is the truth.
+    Each instance clears; one of them fills for all, after the last clearing, and also if all were killed in between.
 
     @param session: a text that no other run of any instance has; begins the ids of its requests.
     """
@@ -42,6 +43,7 @@ class LocatorReports:
         steps: Steps,
         post: Post,
         duty: Duty,
+        turns: Turns,
         tally: Tally,
         session: str,
     ) -> None:
@@ -51,21 +53,28 @@ class LocatorReports:
         self._steps = steps
         self._post = post
         self._duty = duty
+        self._turns = turns
         self._tally = tally
         self._session = session
         self._cleared = 0
         self._to_clear = False
-        self._to_fill = False
+        self._cleared_ms = 0
+        self._filled: dict[str, int] = {}
+        """Of which clearing a store's conferences have been reported again."""
+
+    def cleared_ms(self) -> int:
+        """When the locator was cleared last, or should have been, milliseconds of the own store's clock; 0: never."""
+        return max(self._cleared_ms, self._duty.resumed_ms)
 
     def suspended(self) -> None:
         """The platform is abnormal; follow with `tick`."""
-        self._to_clear = self._to_fill = True
+        self._to_clear = True
 
     async def tick(self) -> None:
         """One round. Fails with the last `StoreError`; what is left is done by the next one."""
         if self._to_clear:
             await self._clear()
-        if self._to_fill and not self._to_clear and self._duty.on:
+        if not self._to_clear and self._duty.settled:
             await self._fill()
 
     async def _clear(self) -> None:
@@ -76,28 +85,38 @@ class LocatorReports:
         letter = Letter(Kind.NOTICE, self._clocks.now_ms(self._own), outgoing)
         if not await self._post.deliver([letter], self._own):
             self._to_clear = False
+            self._cleared_ms = self._clocks.now_ms(self._own)
             self._tally.count("locator_cleared")
 
     async def _fill(self) -> None:
-        self._to_fill = False
-        failed: StoreError | None = None
+        cleared_ms, failed = self.cleared_ms(), None
         for store in list(self._stores.values()):
+            if not cleared_ms or self._filled.get(store.platform) == cleared_ms:
+                continue
             try:
-                for index in (live_index(self._own), legacy_index(self._own)):
-                    await self._fill_from(store, index)
+                if await self._fill_from(store, cleared_ms):
+                    self._filled[store.platform] = cleared_ms
             except StoreError as error:
                 failed = error
         if failed is not None:
-            self._to_fill = True
             raise failed
 
-    async def _fill_from(self, store: IConferenceStore, index: str) -> None:
-        cursor = ""
-        while True:
-            page, cursor = await store.page_index(index, cursor, PAGE)
-            await all_of(self._report(store, e164) for e164 in page)
-            if not cursor:
-                return
+    async def _fill_from(self, store: IConferenceStore, cleared_ms: int) -> bool:
+        """@return: whether that is done, by whomever."""
+        name = f"running/{store.platform}"
+        turn = await self._turns.begin(name, cleared_ms)
+        if turn is not Turn.MINE:
+            return turn is Turn.DONE
+        for index in (live_index(self._own), legacy_index(self._own)):
+            cursor = ""
+            while True:
+                page, cursor = await store.page_index(index, cursor, PAGE)
+                await all_of(self._report(store, e164) for e164 in page)
+                if not await self._turns.go_on(name):
+                    return False
+                if not cursor:
+                    break
+        return await self._turns.finish(name)
 
     async def _report(self, store: IConferenceStore, e164: str) -> None:
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:

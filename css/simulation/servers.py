@@ -7,16 +7,19 @@ from functools import partial
 from random import Random
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import Interface
 
 from css.adapters.memory.ledger import MemoryLedger
+from css.adapters.memory.planned import MemoryLocatorBook, MemoryPlanned
+from css.adapters.memory.server import MemoryServer
 from css.adapters.memory.sql import MemoryDatabase
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
 from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
 from css.ports.bus import IBus
 from css.ports.ledger import ILedger
+from css.ports.planned import CHANNEL, Heard, ILocatorBook, IPlannedConferences
 from css.ports.sql import IConferenceDatabase, SqlError
 from css.ports.store import IConferenceStore, IPlatformState, StoreError
 from css.simulation.clock import Process, Timeline
@@ -294,6 +297,36 @@ class RemoteDatabase(Remote):
         """Nothing of the database itself."""
 
 
+class RemotePlanned(Remote):
+    """What the CM plans, from afar; what is published while the link is down is lost."""
+
+    def __init__(self, link: ServerLink, server: MemoryServer) -> None:
+        super().__init__(link, MemoryPlanned(server), cast("type[Interface]", IPlannedConferences))
+        self._server = server
+        self._heard: Heard | None = None
+        self.listen = self._listen
+        self.unlisten = self._unlisten
+
+    @property
+    def listens(self) -> int:
+        return self.link.links if self._heard is not None else 0
+
+    def _listen(self, heard: Heard) -> None:
+        if self._heard is None:
+            self._heard = heard
+            self._server.channels.subscribe(CHANNEL, self._published)
+
+    def _unlisten(self) -> Deferred[None]:
+        if self._heard is not None:
+            self._heard = None
+            self._server.channels.unsubscribe(CHANNEL, self._published)
+        return succeed(None)
+
+    def _published(self, payload: bytes) -> None:
+        if self.link.up and self._heard is not None:
+            self.link.back.send(self.link.process.run, self._heard, payload)
+
+
 class Redis(Server):
     """One platform's Redis: its data, its clock, and who watches what it does."""
 
@@ -349,6 +382,15 @@ class SimulatedConnector:
         assert isinstance(store, RemoteStore)
         target = MemoryLedger(self._redis[store.platform].state.server)
         return cast("ILedger", Remote(store.link, target, cast("type[Interface]", ILedger)))
+
+    def make_planned(self, store: IConferenceStore) -> IPlannedConferences:
+        assert isinstance(store, RemoteStore)
+        return cast("IPlannedConferences", RemotePlanned(store.link, store.target.server))
+
+    def make_book(self, store: IConferenceStore) -> ILocatorBook:
+        assert isinstance(store, RemoteStore)
+        target = MemoryLocatorBook(store.target.server)
+        return cast("ILocatorBook", Remote(store.link, target, cast("type[Interface]", ILocatorBook)))
 
     def make_database(self, address: SqlAddress | None) -> IConferenceDatabase | None:
         return cast("IConferenceDatabase", RemoteDatabase(ServerLink(self._process, self._sql), self._sql.database))

@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 
 from css.adapters.memory.bus import MemoryBroker, MemoryBus
 from css.adapters.memory.ledger import MemoryLedger
+from css.adapters.memory.planned import MemoryLocatorBook, MemoryPlanned
 from css.adapters.memory.sql import MemoryDatabase
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
 from css.domain.platforms import Change, Platforms
@@ -26,6 +27,7 @@ from css.handlers.watch import Pace, PlatformWatch, RoomList
 from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
 from css.ports.bus import Binding, Delivery, Handler, Outgoing, Queue, Topology
 from css.ports.ledger import ILedger
+from css.ports.planned import ILocatorBook, IPlannedConferences
 from css.ports.store import IConferenceStore, IPlatformState
 
 OWN, MAIN, BACKUP = "platform-a", "platform-b", "platform-c"
@@ -150,6 +152,16 @@ class FakeConnector:
         assert isinstance(store, MemoryStore)
         ledger: ILedger = MemoryLedger(store.server)
         return ledger
+
+    def make_planned(self, store: IConferenceStore) -> IPlannedConferences:
+        assert isinstance(store, MemoryStore)
+        planned: IPlannedConferences = MemoryPlanned(store.server)
+        return planned
+
+    def make_book(self, store: IConferenceStore) -> ILocatorBook:
+        assert isinstance(store, MemoryStore)
+        book: ILocatorBook = MemoryLocatorBook(store.server)
+        return book
 
     def make_database(self, address: SqlAddress | None) -> MemoryDatabase:
         self.made.append(("sql", address.ip if address else ""))

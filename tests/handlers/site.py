@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from css.adapters.memory.bus import MemoryBroker, MemoryBus
 from css.adapters.memory.ledger import MemoryLedger
+from css.adapters.memory.planned import MemoryLocatorBook
 from css.adapters.memory.server import MemoryServer
 from css.adapters.memory.sql import MemoryDatabase
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
@@ -34,7 +35,6 @@ from css.handlers.effects import Composer
 from css.handlers.forwarding import Forwarding
 from css.handlers.letters import LEDGER_LANE, LOAD_LANE, SQL_LANE, TAKE_LANE
 from css.handlers.liveness import Liveness
-from css.handlers.locator import LocatorReports
 from css.handlers.lookup import Lookup
 from css.handlers.mcu import McuAnswers
 from css.handlers.offduty import LegacyNumbers, OffDuty
@@ -52,11 +52,13 @@ from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
 from css.ports.bus import Binding, Delivery, Outgoing, Queue, Topology
 from css.ports.ledger import ILedger
+from css.ports.planned import ILocatorBook
 from css.ports.store import IConferenceStore, IPlatformState, StoreError
 from css.timers.due import DueWork
 from css.timers.restore import RestoreTimer
 from css.timers.sweep import OutboxSweep
 from css.timers.watch import McuWatch, RoomWatch
+from tests.handlers.reporting import make_reports
 from tests.handlers.templating import make_templates
 from tests.handlers.watching import make_monitoring
 
@@ -103,6 +105,7 @@ class Site:
         self.stores: dict[str, IConferenceStore] = {"pB": self.other, "pA": self.store}
         self.state: IPlatformState = MemoryPlatformState(self.clock, server)
         self.ledger: ILedger = MemoryLedger(server)
+        self.book: ILocatorBook = MemoryLocatorBook(server)
         self.database: MemoryDatabase | None = MemoryDatabase(self.clock.seconds)
         self.domains = FakeDomains({"uA": "pA", "uB": "pB", "uC": "pC"})
         self.platforms = Platforms("pA", ("pB",), (), {})
@@ -243,9 +246,7 @@ class Instance:
             self.control.routes,
             self.monitoring.routes,
         )
-        self.locator = LocatorReports(
-            "pA", site.stores, self.clocks, self.steps, self.post, self.duty, self.tally, f"session-{slot}"
-        )
+        self.locator, self.planned = make_reports(self, f"session-{slot}")
         self.duty.on_suspended(self.locator.suspended)
         self.legacy = LegacyNumbers("pA", site.stores)
         routes = OffDuty("pA", self.duty, self.legacy, self.clocks, self.post, self.tally).guarded(routes)

@@ -21,6 +21,7 @@ from css.adapters.amqp.bus import AmqpBus
 from css.adapters.crypto.fernet import FernetCipher
 from css.adapters.memory.bus import MemoryBroker, MemoryBus
 from css.adapters.memory.ledger import MemoryLedger
+from css.adapters.memory.planned import MemoryLocatorBook, MemoryPlanned
 from css.adapters.memory.sql import MemoryDatabase
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
 from css.adapters.pending import PendingPublishes
@@ -34,6 +35,7 @@ from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
 from css.peers.platform import PlatformPeers
 from css.ports.bus import IBus
 from css.ports.ledger import ILedger
+from css.ports.planned import ILocatorBook, IPlannedConferences
 from css.ports.sql import IConferenceDatabase
 from css.ports.store import IConferenceStore, IPlatformState
 from css.probe import no_probe
@@ -224,6 +226,16 @@ class MemoryConnector:
         assert isinstance(store, MemoryStore)
         ledger: ILedger = MemoryLedger(store.server)
         return ledger
+
+    def make_planned(self, store: IConferenceStore) -> IPlannedConferences:
+        assert isinstance(store, MemoryStore)
+        planned: IPlannedConferences = MemoryPlanned(store.server)
+        return planned
+
+    def make_book(self, store: IConferenceStore) -> ILocatorBook:
+        assert isinstance(store, MemoryStore)
+        book: ILocatorBook = MemoryLocatorBook(store.server)
+        return book
 
     def make_database(self, address: SqlAddress | None) -> IConferenceDatabase | None:
         database: IConferenceDatabase = self._ground.database
