@@ -61,7 +61,7 @@ class Reporting:
     def start(self) -> None:
         """Begin; nothing happens if it has begun."""
         for ticker in self._tickers:
-            ticker.start()
+            ticker.start(at_once=True)
         self._status_ticker.start(at_once=True)
 
     async def stop(self) -> None:

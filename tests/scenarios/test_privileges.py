@@ -25,7 +25,7 @@ OWN_RIGHTS = (r"^(MAU|mau|RMS|MEETING|meeting|platform\.license|UPU|BMC|nms|moni
 """Configure and read; write."""
 OTHERS_RIGHTS = (r"^(mau\.cmcmu|MEETING\.CSS|meeting\.mccntf)\.(ex|EX)$", ".*")
 """Configure; write."""
-REDIS_RIGHTS = "~* &* -@all +@read +@write +@scripting +@connection +time"
+REDIS_RIGHTS = "~* &* -@all +@read +@write +@scripting +@connection +time +subscribe"
 
 TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile="]
 
@@ -59,6 +59,7 @@ class LeastPrivilege(TestCase):
             peers.bmc.send_domain("add", "A", level=1, used=1)
             peers.bmc.send_domain("add", "u1", level=0, uplevelmoid="A", used=1)
             await self._created(peers)
+            await self._planned(peers)
             released = await peers.cm.release("0660175").addTimeout(10, reactor)
             self.assertEqual(released["type"], "MAU_CM_RELEASECONF_ACK")
             await until(lambda: peers.upu.inbox.count("UPU_DEL_CONF_REQ"), what="the notices")
@@ -67,6 +68,14 @@ class LeastPrivilege(TestCase):
         finally:
             await peers.stop()
             await bus.stop()
+
+    async def _planned(self, peers: PlatformPeers) -> None:
+        """What the CM writes and tells of is reported."""
+        await until(lambda: self._log().count("Redis 127.0.0.1:") >= 5, what="the channel is listened to")
+        words = [("HSET", "vroom/78", "confname", "x", "moid", "u1"), ("PUBLISH", "conf.change", '{"e164":"78"}')]
+        for each in words:
+            await deferToThread(command, self.redis.address, *each)
+        await until(lambda: peers.upu.inbox.count("UPU_ADD_CONF_REQ", "78"), what="the change is reported")
 
     async def _created(self, peers: PlatformPeers) -> None:
         """The domain may take a moment to be known: until then creates are refused."""
