@@ -16,6 +16,7 @@ from css.domain.platforms import Platforms
 from css.handlers.carriers import BatchCarrier, RowWriter
 from css.handlers.clocks import StoreClocks
 from css.handlers.domains import DomainCache
+from css.handlers.doubtful import Doubtful
 from css.handlers.duty import Doubts, Duty
 from css.handlers.effects import Composer
 from css.handlers.forwarding import Forwarding
@@ -102,10 +103,18 @@ class Core:
         self.steps = Steps(rules_of(settings), self.clocks, composer, self.outbox, tally, world.probe)
         self.steps.may_write = lambda: self.duty.on
         self.lookup = Lookup(own, world.platforms, world.stores, tally)
-        self.forwarding = Forwarding(
-            world.reactor, own, world.peers, tally, timers.request_timeout_seconds, world.probe
-        )
         self.answers = Answers(world.stores, self.clocks, self.outbox, self.post, tally, world.probe)
+        self.doubtful = Doubtful(
+            own,
+            lambda: world.stores.get(own),
+            self.clocks,
+            world.peers,
+            self.answers,
+            tally,
+            world.session,
+            world.probe,
+        )
+        self.forwarding = Forwarding(own, world.peers, tally, self.doubtful, world.probe)
 
     def _make_carriers(self) -> None:
         world = self.world

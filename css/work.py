@@ -209,6 +209,7 @@ class Work:
             self._ticker("outbox sweep", min(1.0, timers.outbox_lease_seconds / 2), sweep.tick),
             self._ticker("outbox flush", FLUSH_SECONDS, core.flush),
             self._ticker("silence on control", DUE_SECONDS, self.controlling.passed.tick),
+            self._ticker("forwards in doubt", DUE_SECONDS, core.doubtful.tick),
             self._ticker("rows", ROWS_SECONDS, core.write_rows),
             self._ticker("signs of life", LIVENESS_SECONDS, core.liveness.flush),
             self._ticker("booking check", 1.0, bookings.tick),

@@ -13,8 +13,10 @@ from css.domain.platforms import Platforms
 from css.handlers import addresses as to
 from css.handlers.clocks import StoreClocks
 from css.handlers.dispatch import Routes
+from css.handlers.doubtful import Refusal
 from css.handlers.effects import Parcel
-from css.handlers.forwarding import Forwarding, has_hopped
+from css.handlers.forwarding import Forwarding
+from css.handlers.hops import has_hopped
 from css.handlers.letters import Kind, Letter, lane_at_home, message_id, peer_lane
 from css.handlers.lookup import Found, Lookup
 from css.handlers.outbox import Outbox, Post
@@ -126,7 +128,8 @@ class Control:
                 await self._passed.pass_on(c, request, delivery, requester, certain)
                 return
         else:
-            error = await self._elsewhere(c, found, delivery)
+            refused = Refusal(requester, certain, _nack(request, ErrCode.UNREACHABLE_PLATFORM))
+            error = await self._elsewhere(c, found, delivery, refused)
         if error is not None:
             self.log.info("{e164}: control refused: {error}", e164=request.confE164, error=error)
             await self._answers.give(store, request.confE164, requester, certain, _nack(request, error))
@@ -145,7 +148,9 @@ class Control:
         found = await self._lookup.find(message.confE164, first=True)
         c = found.conference(message.confE164)
         if c is None or not self._runs_here(c):
-            return await self._elsewhere(c, found, delivery) is None
+            # A CM answers once; what it says unasked it may say again.
+            waits = isinstance(message, NameAnswer) or wire_type(message).endswith(("_ACK", "_NACK"))
+            return await self._elsewhere(c, found, delivery, waits=waits) is None
         if isinstance(message, NameAnswer) and _names_another(message, c):
             return False
         body = encode_as(message, delivery.body)
@@ -160,13 +165,20 @@ class Control:
     def _runs_here(self, c: Conference) -> bool:
         return c.state is State.ONGOING and c.platformmoid == self._own
 
-    async def _elsewhere(self, c: Conference | None, found: Found, delivery: Delivery) -> ErrCode | None:
+    async def _elsewhere(
+        self,
+        c: Conference | None,
+        found: Found,
+        delivery: Delivery,
+        refusal: Refusal | None = None,
+        waits: bool = False,
+    ) -> ErrCode | None:
         """What does not run here goes to where it runs. @return: None: it has gone there, else why it can't."""
         if c is None:
             return ErrCode.CONF_NOT_FOUND if found.all_answered else ErrCode.UNREACHABLE_PLATFORM
         if c.state is not State.ONGOING or has_hopped(delivery):
             return ErrCode.CONF_NOT_RUNNING
-        reached = await self._forwarding.forward(delivery, c.platformmoid)
+        reached = await self._forwarding.forward(delivery, c.e164, c.platformmoid, refusal, waits)
         return None if reached else ErrCode.UNREACHABLE_PLATFORM
 
     async def from_mcu(self, message: McuControl | ModifyNameRequest, delivery: Delivery) -> None:

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from css.domain.conference import Requester
 from css.handlers import addresses as to
 from css.handlers.effects import answer_address
-from css.handlers.forwarding import origin_of
+from css.handlers.hops import origin_of
 from css.handlers.letters import message_id
 from css.handlers.outbox import parked
 from css.handlers.probes import Probe

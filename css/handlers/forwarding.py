@@ -4,85 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from css.handlers import addresses as to
+from css.handlers.doubtful import Doubtful, Refusal
+from css.handlers.hops import HOP, ORIGIN
 from css.handlers.probes import Probe, no_probe
 from css.handlers.tally import Tally
 from css.ports.bus import BusError, Delivery, IBus, Outgoing, Unroutable
 
-ORIGIN = "x-css-origin"
-"""Header: moid of the platform on whose broker the request is answered."""
-HOP = "x-css-hop"
-"""Header: 1 on what has been forwarded, and so is never forwarded again."""
-RETRY_PAUSE_SECONDS = 0.2
-
-
-def has_hopped(delivery: Delivery) -> bool:
-    """Whether another platform's CSS has forwarded it."""
-    return HOP in delivery.headers
-
-
-def origin_of(delivery: Delivery) -> str:
-    """Moid of the platform on whose broker a request is answered; empty: the own one."""
-    origin = delivery.headers.get(ORIGIN)
-    return origin if has_hopped(delivery) and isinstance(origin, str) else ""
-
 
 class Forwarding:
-    """Publishes to other platforms' CSS. It needs no memory: what is not acknowledged comes again, and the other
-    platform knows the same request again.
+    """Publishes to other platforms' CSS. What is not acknowledged comes again, and the other platform knows the same
+    request again; only what is in doubt is remembered.
 
     @param peers: the other platforms' brokers by moid.
-    @param patience_seconds: how long a request whose fate is unknown is sent again.
+    @param doubtful: keeps what may, or may not, have got there.
     """
 
     log = Logger()
 
     def __init__(
-        self,
-        reactor: IReactorTime,
-        own: str,
-        peers: Mapping[str, IBus],
-        tally: Tally,
-        patience_seconds: float,
-        probe: Probe = no_probe,
+        self, own: str, peers: Mapping[str, IBus], tally: Tally, doubtful: Doubtful, probe: Probe = no_probe
     ) -> None:
-        self._reactor = reactor
         self._own = own
         self._peers = peers
         self._tally = tally
-        self._patience_seconds = patience_seconds
+        self._doubtful = doubtful
         self._probe = probe
 
-    async def forward(self, delivery: Delivery, platform: str) -> bool:
-        """Forward a delivery as it is. @return: whether that platform's broker has it.
+    async def forward(
+        self, delivery: Delivery, e164: str, platform: str, refusal: Refusal | None = None, waits: bool = False
+    ) -> bool:
+        """Forward a delivery as it is. Fails with `StoreError`.
 
-        Without a link that is known at once. If the link is lost in mid-way, it is sent again until it is known.
+        Without a link that it can't be done is known at once. If the link is lost in mid-way nobody knows whether it
+        has got there: it is sent again until that is known, and a requester is refused only when it is given up.
+
+        @param refusal: what its requester is told then; None: nobody awaits an answer.
+        @param waits: without a link it waits for one, as long.
+        @return: whether that platform's broker has it, or will have it if it can be.
         """
-        give_up_at = self._reactor.seconds() + self._patience_seconds
-        message = self._forwarded(delivery)
-        unsure = False
-        while True:
-            bus = self._peers.get(platform)
-            if bus is None or not (bus.connected or unsure):
-                return self._failed(platform, "no link")
-            self._probe("forward", "before_publish")
-            try:
-                await bus.publish(message)
-            except Unroutable:
-                return self._failed(platform, "no CSS has ever been there")
-            except BusError as error:
-                unsure = True
-                if self._reactor.seconds() >= give_up_at:
-                    return self._failed(platform, str(error))
-                await deferLater(self._reactor, RETRY_PAUSE_SECONDS)
-            else:
-                self._probe("forward", "after_confirm")
-                self._tally.count("forwarded")
-                return True
+        bus, message = self._peers.get(platform), self._forwarded(delivery)
+        if bus is None or not (bus.connected or waits):
+            return self._failed(platform, "no link")
+        self._probe("forward", "before_publish")
+        try:
+            await bus.publish(message)
+        except Unroutable:
+            return self._failed(platform, "no CSS has ever been there")
+        except BusError:
+            await self._doubtful.keep(e164, platform, message, refusal)
+        else:
+            self._probe("forward", "after_confirm")
+            self._tally.count("forwarded")
+        return True
 
     def _forwarded(self, delivery: Delivery) -> Outgoing:
         return Outgoing(

@@ -12,7 +12,8 @@ from css.domain.events import Event, MonitorHeard, MonitorsDue, MonitorStarted, 
 from css.domain.monitoring import refusal
 from css.domain.platforms import Platforms
 from css.handlers.dispatch import Routes
-from css.handlers.forwarding import Forwarding, has_hopped
+from css.handlers.forwarding import Forwarding
+from css.handlers.hops import has_hopped
 from css.handlers.lookup import Found, Lookup
 from css.handlers.steps import Steps
 from css.handlers.tally import Tally
@@ -78,7 +79,7 @@ class Monitoring:
         if c is None or found.store is None:
             self._without_record(found, notice, delivery)
         elif c.state is State.ONGOING and c.platformmoid != self._own:
-            if has_hopped(delivery) or not await self._forwarding.forward(delivery, c.platformmoid):
+            if has_hopped(delivery) or not await self._forwarding.forward(delivery, c.e164, c.platformmoid):
                 self._dropped(notice)
         else:
             await self._note(found.store, notice)

@@ -11,7 +11,9 @@ from css.domain.errors import ErrCode
 from css.domain.events import Event, ReleaseAsked
 from css.domain.platforms import Platforms
 from css.handlers.dispatch import Routes
-from css.handlers.forwarding import Forwarding, has_hopped
+from css.handlers.doubtful import Refusal
+from css.handlers.forwarding import Forwarding
+from css.handlers.hops import has_hopped
 from css.handlers.lookup import Lookup
 from css.handlers.requests import Answers, pending, requester_of
 from css.handlers.steps import Steps
@@ -68,8 +70,8 @@ class Releasing:
         if self._is_elsewhere(c):
             if has_hopped(delivery):
                 await self._refuse(request, requester, certain, ErrCode.CONF_NOT_RUNNING)
-            elif not await self._forwarding.forward(delivery, c.platformmoid):
-                await self._refuse(request, requester, certain, ErrCode.UNREACHABLE_PLATFORM)
+            else:
+                await self._forward(request, requester, certain, c.platformmoid, delivery)
             return
         if await self._release(found.store, e164, requester, certain):
             return
@@ -78,6 +80,13 @@ class Releasing:
             await self._answers.repeat(found.store, known, requester.origin)
         else:
             await self._refuse(request, requester, certain, ErrCode.CONF_NOT_FOUND)
+
+    async def _forward(
+        self, request: ReleaseRequest, requester: Requester, certain: bool, platform: str, delivery: Delivery
+    ) -> None:
+        refusal = Refusal(requester, certain, _nack(request, ErrCode.UNREACHABLE_PLATFORM))
+        if not await self._forwarding.forward(delivery, request.confE164, platform, refusal):
+            await self._refuse(request, requester, certain, ErrCode.UNREACHABLE_PLATFORM)
 
     def _is_elsewhere(self, c: Conference) -> bool:
         """Whether another platform runs the conference, or is about to.

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from css.domain.conference import Requester
 from css.handlers.clocks import StoreClocks
 from css.handlers.effects import ANSWER_KEPT_SECONDS, Parcel, answer_address, remembered
-from css.handlers.forwarding import origin_of
+from css.handlers.hops import origin_of
 from css.handlers.letters import Kind, Letter, lane_at_home, message_id, peer_lane, unpack_answer
 from css.handlers.outbox import Outbox, Post
 from css.handlers.probes import Probe, no_probe

@@ -30,6 +30,7 @@ from css.handlers.control import Control
 from css.handlers.create import Creating
 from css.handlers.delay import Delaying
 from css.handlers.dispatch import Dispatcher, merge
+from css.handlers.doubtful import Doubtful
 from css.handlers.duty import Doubts, Duty
 from css.handlers.effects import Composer
 from css.handlers.forwarding import Forwarding
@@ -202,8 +203,19 @@ class Instance:
         self.steps.may_write = lambda: self.duty.on
         done(self.duty.tick())
         self.lookup = Lookup("pA", lambda: site.platforms, site.stores, self.tally)
-        self.forwarding = Forwarding(site.clock, "pA", {"pB": self.other_bus}, self.tally, 5.0, self.probe)
         self.answers = Answers(site.stores, self.clocks, self.outbox, self.post, self.tally)
+        peers = {"pB": self.other_bus}
+        self.doubtful = Doubtful(
+            "pA",
+            lambda: site.stores.get("pA"),
+            self.clocks,
+            peers,
+            self.answers,
+            self.tally,
+            f"session-{slot}",
+            self.probe,
+        )
+        self.forwarding = Forwarding("pA", peers, self.tally, self.doubtful, self.probe)
         self.creating = Creating(
             "pA",
             lambda: site.platforms,

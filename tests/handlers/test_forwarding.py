@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from css.handlers import addresses as to
-from tests.handlers.controlcase import FORWARDED, PEER_CSS, ControlCase
+from css.ports.bus import Outgoing
+from tests.handlers.controlcase import E164, FORWARDED, PEER_CSS, ControlCase
 from tests.handlers.site import CM_NOTICES, CM_REPLIES, PARKED, Instance, release
 
 
@@ -55,26 +56,75 @@ class Forwarded(ControlCase):
         self.control(message_id="control-2")
         self.assertEqual(self.answers(), [self.nack("UNREACHABLE_PLATFORM")] * 2)
 
-    def test_link_lost_in_mid_way(self) -> None:
-        """Sent again with the same id until its fate is known; the delivery is acknowledged only then."""
+    def lose_in_mid_way(self, kind: str = "REQ") -> None:
+        """The other broker takes no notice, and then the link is gone."""
         self.site.other_broker.hang()
-        forwarding = self.css.begin(self.body(), to.CONTROL_QUEUE, **self.marks())
-        self.css.other_bus.drop_link()
-        self.site.other_broker.resume()
+        forwarding = self.css.begin(self.body(kind), to.CONTROL_QUEUE, **self.marks())
         self.assertNoResult(forwarding)
-        self.site.pass_seconds(4)
+        self.site.other_broker.stop()
+        self.site.pass_seconds(1)
         self.successResultOf(forwarding)
-        self.assertEqual({each.message_id for each in self.there(PEER_CSS)}, {"control-1"})
+
+    def tick(self, *instances: Instance) -> None:
+        """Each looks for what is to be sent again."""
+        for css in instances or (self.css,):
+            css.run(css.doubtful.tick())
+
+    def test_link_lost_in_mid_way(self) -> None:
+        """Nobody is refused whose request may have got there: it is sent again with the same id, by any instance."""
+        self.lose_in_mid_way()
+        self.site.pass_seconds(20)
+        self.tick()
         self.assertEqual(self.answers(), [])
+        self.site.other_broker.resume()
+        self.site.other_broker.start()
+        self.site.pass_seconds(30)
+        self.tick(self.css, Instance(self.site, slot=2))
+        self.site.pass_seconds(60)
+        self.tick()
+        self.assertEqual([each.message_id for each in self.there(PEER_CSS)], ["control-1"])
+        self.assertEqual(self.there(PEER_CSS)[0].headers, {"x-css-origin": "pA", "x-css-hop": 1})
+        self.assertEqual((self.answers(), self.left()), ([], []))
 
     def test_link_stays_lost(self) -> None:
-        """Then it counts as unreachable."""
-        self.site.other_broker.hang()
-        forwarding = self.css.begin(self.body(), to.CONTROL_QUEUE, **self.marks())
-        self.site.other_broker.stop()
-        self.site.pass_seconds(6)
-        self.successResultOf(forwarding)
+        """It is given up after a minute, and refused once, even if the instance dies before it has noted that."""
+        self.lose_in_mid_way()
+        self.site.pass_seconds(58)
+        self.tick()
+        self.assertEqual(self.answers(), [])
+        self.site.pass_seconds(3)
+        self.tick(self.css, Instance(self.site, slot=2))
         self.assertEqual(self.answers(), [self.nack("UNREACHABLE_PLATFORM")])
+        self.site.other_broker.resume()
+        self.site.other_broker.start()
+        self.site.pass_seconds(40)
+        self.tick()
+        self.assertEqual((self.there(PEER_CSS), self.left()), ([], []))
+
+    def test_a_notice_in_mid_way(self) -> None:
+        """Sent again as long; nobody is told that it was given up."""
+        self.lose_in_mid_way("NTF")
+        self.site.pass_seconds(61)
+        self.tick()
+        self.assertEqual((self.answers(), self.left(), self.css.tally["forwards_failed"]), ([], [], 1))
+
+    def test_an_answer_without_a_link(self) -> None:
+        """What a CM says once waits for the link; what it may say again does not."""
+        self.site.other_broker.stop()
+        self.control("ACK")
+        self.control("CMD", message_id="control-2")
+        self.site.other_broker.start()
+        self.site.pass_seconds(5)
+        self.tick()
+        self.assertEqual([each.message_id for each in self.there(PEER_CSS)], ["control-1"])
+        self.assertEqual(self.left(), [])
+
+    def test_in_mid_way_without_a_store(self) -> None:
+        """What can't be kept is not acknowledged."""
+        self.site.store.fail()
+        letter = Outgoing(*to.TO_PEER_CSS, self.body(), "control-1")
+        self.fails(self.css.doubtful.keep(E164, "pB", letter, None))
+        self.fails(self.css.doubtful.tick())
 
     def test_only_once(self) -> None:
         """With a hop it is refused instead, to the requester on its own broker; a notice is dropped."""

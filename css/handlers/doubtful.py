@@ -1,0 +1,160 @@
+"""What was handed over to another platform and perhaps did not get there (contract, "Forwarding")."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+
+import msgspec
+from twisted.logger import Logger
+
+from css.domain.conference import Requester
+from css.handlers.clocks import StoreClocks
+from css.handlers.effects import ANSWER_KEPT_SECONDS
+from css.handlers.letters import message_id
+from css.handlers.probes import Probe, no_probe
+from css.handlers.requests import Answers
+from css.handlers.tally import Tally
+from css.handlers.tracker import all_of
+from css.messages.base import Message
+from css.messages.codec import decode, encode
+from css.ports.bus import BusError, IBus, Outgoing, Unroutable
+from css.ports.store import Commit, IConferenceStore, RequestWrite, StoreError
+
+INDEX = "doubtful"
+"""Index of what is to be sent again, by when; members are `<number>?<id>`."""
+DOUBT_MS = 60_000
+"""How long it is sent again. Refused earlier, a request that got there would be answered twice."""
+RETRY_MS = 1_000
+PAGE = 100
+_SETTLED = b"settled"
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What is said to a requester whose request could not be handed over. `certain`: see `requester_of`."""
+
+    requester: Requester
+    certain: bool
+    message: Message
+
+
+class _Doubted(msgspec.Struct, frozen=True, array_like=True):
+    platform: str
+    outgoing: Outgoing
+    until_ms: int
+    requester: Requester | None
+    """None: nobody awaits an answer."""
+    certain: bool
+    refusal: bytes
+
+
+class Doubtful:
+    """Keeps such messages in the own platform's store, and sends them again with the same id until their fate is known.
+
+    @param store: gives the own platform's store.
+    @param peers: the other platforms' brokers by moid.
+    @param session: a text that no other run of any instance has.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        own: str,
+        store: Callable[[], IConferenceStore | None],
+        clocks: StoreClocks,
+        peers: Mapping[str, IBus],
+        answers: Answers,
+        tally: Tally,
+        session: str,
+        probe: Probe = no_probe,
+    ) -> None:
+        self._own = own
+        self._store = store
+        self._clocks = clocks
+        self._peers = peers
+        self._answers = answers
+        self._tally = tally
+        self._session = session
+        self._probe = probe
+        self._numbers = itertools.count(1)
+
+    async def keep(self, e164: str, platform: str, outgoing: Outgoing, refusal: Refusal | None) -> None:
+        """Send it again until the other platform's broker has it, or it is too late. Fails with `StoreError`.
+
+        @param refusal: for its requester, should it be too late; None: nobody awaits an answer.
+        """
+        store, now_ms = self._store(), self._clocks.now_ms(self._own)
+        if store is None:
+            raise StoreError(f"no store of {self._own}")
+        asked = (refusal.requester, refusal.certain, encode(refusal.message)) if refusal else (None, False, b"")
+        doubted = _Doubted(platform, outgoing, now_ms + DOUBT_MS, *asked)
+        identity = ("id", outgoing.message_id) if outgoing.message_id else (self._session, next(self._numbers))
+        kept_id = f"{e164}?{message_id('doubtful', *identity)}"
+        await store.commit(
+            Commit(
+                e164=kept_id,
+                touch_record=False,
+                answers=(_memory(kept_id, msgspec.msgpack.encode(doubted)),),
+                index_add={INDEX: now_ms + RETRY_MS},
+            )
+        )
+        self._tally.count("forwards_in_doubt")
+        self.log.info("{e164}: what was for {platform} is sent again later", e164=e164, platform=platform)
+
+    async def tick(self) -> None:
+        """Send again what is due. Fails with `StoreError`."""
+        store = self._store()
+        while store is not None:
+            due = await store.claim_due(INDEX, RETRY_MS, PAGE)
+            await all_of(self._again(store, kept_id) for kept_id in due)
+            if len(due) < PAGE:
+                return
+
+    async def _again(self, store: IConferenceStore, kept_id: str) -> None:
+        text = (await store.load(kept_id, _memory_key(kept_id))).request
+        if text is not None and text != _SETTLED:
+            doubted = msgspec.msgpack.decode(text, type=_Doubted)
+            self._probe("doubtful", "before_publish")
+            if not await self._sent(doubted) and not await self._refused(store, kept_id, doubted):
+                return
+            self._probe("doubtful", "after_confirm")
+        settled = (_memory(kept_id, _SETTLED),)
+        await store.commit(Commit(e164=kept_id, touch_record=False, answers=settled, index_drop=(INDEX,)))
+
+    async def _sent(self, doubted: _Doubted) -> bool:
+        """@return: whether the other platform's broker has it now."""
+        bus = self._peers.get(doubted.platform)
+        if bus is None or not bus.connected or self._is_late(doubted):
+            return False
+        try:
+            await bus.publish(doubted.outgoing)
+        except Unroutable:
+            self.log.info("{platform}: no CSS has ever been there", platform=doubted.platform)
+            return False
+        except BusError:
+            return False
+        self._tally.count("forwarded")
+        return True
+
+    async def _refused(self, store: IConferenceStore, kept_id: str, doubted: _Doubted) -> bool:
+        """@return: whether it is too late, and whoever asked knows it."""
+        if not self._is_late(doubted):
+            return False
+        e164 = kept_id.partition("?")[0]
+        self._tally.count("forwards_failed")
+        self.log.info("{e164}: {platform} could not be reached", e164=e164, platform=doubted.platform)
+        if doubted.requester is not None:
+            await self._answers.give(store, e164, doubted.requester, doubted.certain, decode(doubted.refusal))
+        return True
+
+    def _is_late(self, doubted: _Doubted) -> bool:
+        return self._clocks.now_ms(self._own) >= doubted.until_ms
+
+
+def _memory_key(kept_id: str) -> str:
+    return f"fwd-{kept_id.partition('?')[2]}"
+
+
+def _memory(kept_id: str, value: bytes) -> RequestWrite:
+    return RequestWrite(_memory_key(kept_id), value, ANSWER_KEPT_SECONDS)
