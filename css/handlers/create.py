@@ -18,7 +18,7 @@ from css.handlers.dispatch import Routes
 from css.handlers.domains import DomainCache
 from css.handlers.lookup import Lookup
 from css.handlers.placing import Placing, StepBookings
-from css.handlers.requests import Answers, pending, requester_of
+from css.handlers.requests import Answers, BegunElsewhere, pending, requester_of
 from css.handlers.steps import Steps, reservations
 from css.handlers.tally import Tally
 from css.messages.create import CreateNack, CreateRequest, ResourceAck, ResourceNack
@@ -65,6 +65,7 @@ class Creating:
         self._answers = answers
         self._placing = placing
         self._tally = tally
+        self._elsewhere = BegunElsewhere(own, stores, clocks, steps.rules.request_timeout_ms)
 
     @property
     def routes(self) -> Routes:
@@ -86,7 +87,7 @@ class Creating:
             await self._answers.say(self._own, requester, certain, _nack(request, ErrCode.PLATFORM_ABNORMAL))
             return
         source = await self._domains.platform_of(request.moid)
-        if certain and await self._is_repetition(e164, requester, source):
+        if certain and await self._is_repetition(e164, requester, source, delivery):
             return
         if source is None:
             await self._refuse(self._stores[self._own], request, requester, certain, ErrCode.UNKNOWN_DOMAIN)
@@ -99,9 +100,11 @@ class Creating:
             # Its Redis does not answer at the address that the PMS gave: the own store still works.
             await self._refuse(self._stores[self._own], request, requester, certain, ErrCode.INTERNAL)
             return
+        if certain and source != self._own:
+            await self._elsewhere.note(requester)
         await self._begin(store, source, request, requester, certain)
 
-    async def _is_repetition(self, e164: str, requester: Requester, source: str | None) -> bool:
+    async def _is_repetition(self, e164: str, requester: Requester, source: str | None, delivery: Delivery) -> bool:
         """Whether the request is known; its answer, if there is one, is then repeated.
 
         Its domain may have been another platform's, or nobody's, the first time. The source platform's store is asked
@@ -115,7 +118,10 @@ class Creating:
         known = await self._lookup.request(e164, requester.request_key, platforms)
         if known is not None:
             await self._answers.repeat(*known)
-        return known is not None
+            return True
+        store = self._stores.get(source or "")
+        is_told_by_commit = platforms is not None and store is not None and store.available
+        return not is_told_by_commit and await self._elsewhere.knows(requester, delivery)
 
     async def _begin(
         self, store: IConferenceStore, source: str, request: CreateRequest, requester: Requester, certain: bool

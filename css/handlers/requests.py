@@ -54,6 +54,42 @@ def seen_once(notice: Message, delivery: Delivery, e164: str) -> RequestWrite | 
     return RequestWrite(requester.request_key, b"seen", ANSWER_KEPT_SECONDS, only_new=True)
 
 
+class BegunElsewhere:
+    """Notes in the own store which requests are begun in another platform's, whose memory of them may be away later.
+
+    @param wait_ms: how long a request that was given back waits for that store's word.
+    """
+
+    def __init__(self, own: str, stores: Mapping[str, IConferenceStore], clocks: StoreClocks, wait_ms: int) -> None:
+        self._own = own
+        self._stores = stores
+        self._clocks = clocks
+        self._wait_ms = wait_ms
+
+    async def note(self, requester: Requester) -> None:
+        """It is about to be begun. Fails with `StoreError`."""
+        value = str(self._clocks.now_ms(self._own)).encode()
+        write = RequestWrite(_elsewhere(requester), value, ANSWER_KEPT_SECONDS)
+        await self._stores[self._own].commit(Commit(e164="", touch_record=False, request=write))
+
+    async def knows(self, requester: Requester, delivery: Delivery) -> bool:
+        """Whether a request that can't be looked up was begun: then whoever did answers it.
+
+        The very delivery that began it may have ended with an outcome that nobody knows. Fails with `StoreError` then,
+        for a while: not longer, since what waits in the queue holds up others.
+        """
+        noted = (await self._stores[self._own].load("", _elsewhere(requester))).request
+        if noted is None or not delivery.redelivered:
+            return noted is not None
+        if self._clocks.now_ms(self._own) - int(noted) < self._wait_ms:
+            raise StoreError("the store in which the request was begun is away")
+        return False
+
+
+def _elsewhere(requester: Requester) -> str:
+    return f"{requester.request_key}@"
+
+
 class Answers:
     """Gives answers that belong to no record, and repeats those that are kept."""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from css.handlers import addresses as to
-from css.ports.store import McuSeen
-from tests.handlers.site import HOSTS, RMS, SiteCase, resources
+from css.ports.bus import TryLater
+from css.ports.store import Commit, CommitResult, McuSeen, StoreError
+from tests.handlers.site import CM_REPLIES, HOSTS, RMS, SiteCase, create, resources
 
 
 class ServedCase(SiteCase):
@@ -30,6 +31,44 @@ class ServedCase(SiteCase):
         body = {"type": "MCU_MAU_CREATECONF_ACK", "pid": "11"} | {k: request[k] for k in ("confE164", "ip", "epoch")}
         self.css.take(body, to.MCU_QUEUE, correlation_id=f"pB/7/{request['epoch']}")
         return request
+
+
+class Repeated(ServedCase):
+    """The same create comes again while the store that remembers it can't be asked."""
+
+    def again(self, **delivery: Any) -> Any:
+        """The request of `run_it`, once more."""
+        body = create("7", moid="uB")
+        return self.css.begin(body, message_id="create-7", reply_to=CM_REPLIES, correlation_id="c-7", **delivery)
+
+    def test_store_away(self) -> None:
+        """Whoever has begun it answers, once; served or not."""
+        asked = self.ask(e164="7", moid="uB")
+        self.site.other.fail()
+        self.successResultOf(self.again())
+        self.handback()
+        self.successResultOf(self.again())
+        self.assertEqual(self.answers(), [])
+        self.site.other.recover()
+        self.css.take(resources(), to.RMS_REPLY_QUEUE, correlation_id=asked)
+        self.successResultOf(self.again())
+        self.assertEqual(self.errcodes(), ["PLATFORM_NOT_SERVED"] * 2)
+
+    def test_commit_of_unknown_outcome(self) -> None:
+        """A while it is waited for the store's word; then the CM is refused, as one that asks anew is at once."""
+        lost = self.patch(self.site.other, "commit", self.lose)
+        self.failureResultOf(self.again(), TryLater)
+        lost.restore()
+        self.site.other.fail()
+        self.failureResultOf(self.again(redelivered=True), TryLater)
+        self.css.take(create("8", moid="uB"), message_id="another", reply_to=CM_REPLIES)
+        self.assertEqual(self.errcodes(), ["INTERNAL"])
+        self.site.pass_seconds(6)
+        self.successResultOf(self.again(redelivered=True))
+        self.assertEqual(self.errcodes(), ["INTERNAL"] * 2)
+
+    async def lose(self, commit: Commit) -> CommitResult:
+        raise StoreError("the link was lost")
 
 
 class Creates(ServedCase):
