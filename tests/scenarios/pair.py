@@ -21,7 +21,7 @@ from css.service import CssService
 from tests.adapters.amqp.proxy import TcpProxy
 from tests.scenarios.case import Scenario
 from tests.scenarios.ground import ServerGround, Stage, reactor
-from tests.servers import servers
+from tests.servers import RabbitMQServer, servers
 
 ONE, OTHER = "A", "B"
 USERS = {ONE: "u-a", OTHER: "u-b"}
@@ -33,11 +33,13 @@ class TwoNodeGround(ServerGround):
     """Platform A on the first RabbitMQ and Redis, all others on the second; MariaDB is one for all.
 
     Links between the platforms' brokers go through proxies, which can be cut.
+
+    @param second: the second RabbitMQ, if it is not the run's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, second: RabbitMQServer | None = None) -> None:
         super().__init__()
-        self._second = servers().rabbitmq(second=True)
+        self._second: Any = second or servers().rabbitmq(second=True)
         self._proxies: dict[tuple[str, str], TcpProxy] = {}
 
     def broker_of(self, moid: str) -> Any:

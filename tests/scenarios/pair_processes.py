@@ -19,19 +19,21 @@ class PairScene:
     @ivar processes: the instances of each platform that were started.
     """
 
-    def __init__(self, **timers: float) -> None:
-        self.ground = TwoNodeGround()
+    def __init__(self, ground: TwoNodeGround | None = None, **timers: float) -> None:
+        self.ground = ground or TwoNodeGround()
         self.stage = Stage(self.ground)
         self.processes: dict[str, list[CssProcess]] = {}
         self._folder = new_folder("css")
         self._timers = {**TIMERS, **timers}
         self._names = itertools.count(1)
+        self._domains: dict[str, str] = {}
 
     async def open(self, hosts: Mapping[str, Sequence[str]], users: Mapping[str, str]) -> None:
         """Start the peers of both. @param hosts: MCU hosts, @param users: a user domain, of each platform."""
         await self.stage.pair({moid: list(ips) for moid, ips in hosts.items()})
         await self.ground.database.prepare()
-        await put_domains(self.ground, dict.fromkeys(hosts, "") | {user: moid for moid, user in users.items()})
+        self._domains = dict.fromkeys(hosts, "") | {user: moid for moid, user in users.items()}
+        await put_domains(self.ground, self._domains)
 
     def peers(self, moid: str) -> PlatformPeers:
         """All peers of a platform."""
@@ -46,19 +48,17 @@ class PairScene:
         return process
 
     async def ready(self) -> None:
-        """Wait until both Redis have both platforms' licences."""
+        """Wait until both Redis have both platforms' licences, and the directory: then creates need not be refused."""
         give_up_at = reactor.seconds() + START_LIMIT_SECONDS
-        while True:
-            missing = [
-                moid
-                for moid, store in self.ground.stores.items()
-                if not await store.read_hash(f"domain/{moid}/license")
-            ]
-            if not missing:
-                return
+        while missing := [key for moid in self.ground.stores for key in await self._missing(moid)]:
             if reactor.seconds() > give_up_at:
-                raise AssertionError(f"no licence for {missing}")
+                raise AssertionError(f"not in Redis: {missing}")
             await pause(0.05)
+
+    async def _missing(self, moid: str) -> list[str]:
+        """What a platform's Redis lacks."""
+        wanted = [f"domain/{moid}/license", *(f"domain/{domain}/info" for domain in self._domains)]
+        return [f"{moid}: {key}" for key in wanted if not await self.ground.stores[moid].read_hash(key)]
 
     def say(self, moid: str, state: str) -> None:
         """Both PMS say how a platform is."""
