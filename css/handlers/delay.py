@@ -15,7 +15,7 @@ from css.handlers import addresses as to
 from css.handlers.dispatch import Routes
 from css.handlers.effects import delay_nack
 from css.handlers.lookup import Lookup
-from css.handlers.requests import Answers, pending, requester_of
+from css.handlers.requests import Answers, BegunElsewhere, pending, requester_of
 from css.handlers.steps import Steps
 from css.messages.control import DelayRequest, McuDelayRequest
 from css.ports.bus import Delivery
@@ -42,6 +42,7 @@ class Delaying:
         self._lookup = lookup
         self._steps = steps
         self._answers = answers
+        self._begun = BegunElsewhere(own, stores, steps.clocks, steps.rules.request_timeout_ms)
 
     @property
     def routes(self) -> Routes:
@@ -51,17 +52,22 @@ class Delaying:
     async def asked_by_cm(self, request: DelayRequest, delivery: Delivery) -> None:
         """A CM moves the end; the MCU is told, also one of another platform."""
         requester, certain = requester_of(request, delivery, request.confE164, request.mtreqid)
-        await self._delay(request, requester, certain, None)
+        await self._delay(request, requester, certain, None, delivery)
 
     async def asked_by_mcu(self, request: McuDelayRequest, delivery: Delivery) -> None:
         """The MCU process that runs it moves the end; it is answered in its own queue unless it asks otherwise."""
         requester, certain = requester_of(request, delivery, request.confE164, request.mtreqid)
         if not requester.reply_to:
             requester = replace(requester, reply_to=to.mcu_queue(request.ip, request.pid))
-        await self._delay(request, requester, certain, McuProcess(self._own, request.ip, request.pid))
+        await self._delay(request, requester, certain, McuProcess(self._own, request.ip, request.pid), delivery)
 
     async def _delay(
-        self, request: DelayRequest | McuDelayRequest, requester: Requester, certain: bool, mcu: McuProcess | None
+        self,
+        request: DelayRequest | McuDelayRequest,
+        requester: Requester,
+        certain: bool,
+        mcu: McuProcess | None,
+        delivery: Delivery,
     ) -> None:
         e164 = request.confE164
         if self._platforms().own_abnormal:
@@ -73,6 +79,8 @@ class Delaying:
             await self._answers.repeat(self._stores[self._own], found.request)
             return
         if found.store is None:
+            if certain and found.silent and await self._begun.knows(requester, delivery):
+                return
             missing = ErrCode.CONF_NOT_FOUND if found.all_answered else ErrCode.UNREACHABLE_PLATFORM
             await self._refuse(e164, requester, certain, mcu, missing)
             return
@@ -101,6 +109,8 @@ class Delaying:
 
         # The commit asks once more whether the request is new: however often it comes, the end moves once.
         memory = pending(requester, certain) if certain else None
+        if certain and store.platform != self._own:
+            await self._begun.note(requester)
         return await self._steps.take(store, request.confE164, "delay", prepare, memory) is not None
 
     async def _refuse(

@@ -15,7 +15,7 @@ from css.handlers.doubtful import Refusal
 from css.handlers.forwarding import Forwarding
 from css.handlers.hops import has_hopped
 from css.handlers.lookup import Lookup
-from css.handlers.requests import Answers, pending, requester_of
+from css.handlers.requests import Answers, BegunElsewhere, pending, requester_of
 from css.handlers.steps import Steps
 from css.messages.create import ReleaseNack, ReleaseRequest
 from css.ports.bus import Delivery
@@ -44,6 +44,7 @@ class Releasing:
         self._steps = steps
         self._answers = answers
         self._forwarding = forwarding
+        self._begun = BegunElsewhere(own, stores, steps.clocks, steps.rules.request_timeout_ms)
 
     @property
     def routes(self) -> Routes:
@@ -64,6 +65,8 @@ class Releasing:
             return
         c = found.conference(e164)
         if c is None or found.store is None:
+            if certain and found.silent and await self._begun.knows(requester, delivery):
+                return
             missing = ErrCode.CONF_NOT_FOUND if found.all_answered else ErrCode.UNREACHABLE_PLATFORM
             await self._refuse(request, requester, certain, missing)
             return
@@ -105,6 +108,8 @@ class Releasing:
         # The commit asks once more whether the request is new: another instance may be busy with a repetition of it,
         # and what it ends must not be followed by the end of the next conference with the number.
         memory = pending(requester, certain) if certain else None
+        if certain and store.platform != self._own:
+            await self._begun.note(requester)
         return await self._steps.take(store, e164, "release", prepare, memory) is not None
 
     async def _refuse(self, request: ReleaseRequest, requester: Requester, certain: bool, error: ErrCode) -> None:

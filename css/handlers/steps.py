@@ -96,7 +96,7 @@ class Steps:
         probe: Probe,
     ) -> None:
         self.rules = rules
-        self._clocks = clocks
+        self.clocks = clocks
         self._composer = composer
         self._outbox = outbox
         self._tally = tally
@@ -166,7 +166,7 @@ class Steps:
         request: RequestWrite | None,
     ) -> Decision | None:
         for _ in range(MAX_CONFLICTS):
-            now_ms = self._clocks.now_ms(store.platform)
+            now_ms = self.clocks.now_ms(store.platform)
             event = await prepare(known.conference, now_ms)
             decision = decide(known.conference, event, self.rules) if event else None
             if is_hint and (decision is None or not decision.changed):

@@ -7,7 +7,7 @@ from typing import Any
 from css.handlers import addresses as to
 from css.ports.bus import TryLater
 from css.ports.store import Commit, CommitResult, McuSeen, StoreError
-from tests.handlers.site import CM_REPLIES, HOSTS, RMS, SiteCase, create, resources
+from tests.handlers.site import CM_REPLIES, HOSTS, RMS, SiteCase, create, release, resources
 
 
 class ServedCase(SiteCase):
@@ -66,6 +66,19 @@ class Repeated(ServedCase):
         self.site.pass_seconds(6)
         self.successResultOf(self.again(redelivered=True))
         self.assertEqual(self.errcodes(), ["INTERNAL"] * 2)
+
+    def test_release_and_delay(self) -> None:
+        """Done and answered; again while their store is away: not refused, for they were not."""
+        delay = {"type": "CM_MAU_DELAYCONF_REQ", "confE164": "7", "mtreqid": "m", "delay": 5}
+        self.run_it()
+        for body in (delay, release("7")):
+            self.css.take(body, message_id=body["type"], reply_to=CM_REPLIES)
+        self.site.other.fail()
+        for body in (delay, release("7")):
+            self.css.take(body, message_id=body["type"], reply_to=CM_REPLIES)
+        self.assertEqual(self.errcodes(), ["", "", ""])
+        self.css.take(release("7"), message_id="another", reply_to=CM_REPLIES)
+        self.assertEqual(self.errcodes()[3:], ["UNREACHABLE_PLATFORM"])
 
     async def lose(self, commit: Commit) -> CommitResult:
         raise StoreError("the link was lost")
