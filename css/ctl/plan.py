@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from css.ctl.control import NotFound
 from css.domain.conference import Conference, legacy_index
 from css.domain.events import Rules
-from css.domain.losses import AbnormalPlatform, AbnormalRoom, LostProcess
+from css.domain.losses import AbnormalPlatform, AbnormalProcess, AbnormalRoom, Loss, LostProcess
 from css.domain.platforms import Platforms
 from css.handlers.rehearsal import Candidates, HostLoad, Hypothesis, Item, Outcome, Rehearsal
 from css.ports.store import IConferenceStore, IPlatformState
@@ -104,19 +104,21 @@ async def mcu_down(scene: Scene, ip: str, pid: str = "") -> Plan:
 async def room_down(scene: Scene, roommoid: str) -> Plan:
     """A room is abnormal. @raise NotFound: no MCU is in it, and no conference."""
     own = scene.platforms.own
-    loss = AbnormalRoom(own, roommoid)
+    hosts = await scene.states[own].hosts()
+    there = [host for host in hosts if host.roommoid == roommoid]
+    losses: list[Loss] = [AbnormalRoom(own, roommoid)]
+    losses += [AbnormalProcess(own, host.ip, pid, roommoid) for host in there for pid in host.processes]
     rehearsal = scene.rehearsal(Hypothesis(rooms=frozenset([roommoid])))
-    there = 0
+    numbers = set[str]()
     for source in scene.stores:
-        await rehearsal.lose(source, loss)
-        found = await rehearsal.in_indexes(source, loss.index)
-        there += len(found)
+        for loss in losses:
+            await rehearsal.lose(source, loss)
+        found = await rehearsal.in_indexes(source, *(loss.index for loss in losses))
+        numbers.update(c.e164 for c in found)
         _stay(rehearsal, (c for c in found if c.legacy and c.has_run))
-    rooms = {host.roommoid for host in await scene.states[own].hosts()}
-    if not there and roommoid not in rooms:
-        raise NotFound(
-            f"no MCU of {own} is in room {roommoid}; rooms: {', '.join(sorted(rooms - {''})) or 'none known'}"
-        )
+    if not numbers and not there:
+        rooms = ", ".join(sorted({host.roommoid for host in hosts} - {""})) or "none known"
+        raise NotFound(f"no MCU of {own} is in room {roommoid}; rooms: {rooms}")
     await _restore(scene, rehearsal)
     return scene.finished("room-down", roommoid, rehearsal)
 

@@ -189,6 +189,8 @@ class Rehearsal:
         self._supposed = supposed or Hypothesis()
         self._boards: dict[str, Board] = {}
         self._answers: dict[tuple[str, str], Candidates] = {}
+        self._taken: set[tuple[str, str]] = set()
+        """(source, number) of what a loss has concerned: once is enough."""
         self._queues: dict[str, dict[str, tuple[Conference, Conference, bool]]] = {}
         """By source: what is to be restored: (as it is, as it would be, whether it is part of the loss)."""
 
@@ -212,14 +214,17 @@ class Rehearsal:
         now_ms = await store.now_ms()
         board = await self._board(self._platforms.own)
         for c in await self.in_indexes(source, loss.index):
+            if (source, c.e164) in self._taken:
+                continue
             event = loss.event(c, now_ms, lambda c=c: c.epoch + 1, RECOVERY)  # type: ignore[misc]
             if event is None:
                 continue
             decision = decide(c, event, self._rules)
             _apply(decision, board)
-            self._taken(c, decision)
+            self._taken.add((source, c.e164))
+            self._take(c, decision)
 
-    def _taken(self, c: Conference, decision: Decision) -> None:
+    def _take(self, c: Conference, decision: Decision) -> None:
         after = decision.record
         if after is not None and after.state is State.PENDING_RESTORE and not after.legacy:
             self._queues.setdefault(c.source, {})[c.e164] = (c, after, True)
@@ -267,7 +272,8 @@ class Rehearsal:
         decision = decide(c, _answer(c, given, placement, now_ms), self._rules)
         _apply(decision, board)
         if placement is None:
-            self.note(before, Outcome.STUCK, decision.because, lost=lost, by=by)
+            because = decision.because if given.ips else f"no MCU host of {by} is known to be alive"
+            self.note(before, Outcome.STUCK, because, lost=lost, by=by)
         else:
             self.note(before, Outcome.MOVES, decision.because, lost=lost, by=by, to_ip=placement.ip, to_room=room)
 

@@ -9,7 +9,7 @@ from twisted.logger import Logger
 from css.handlers.liveness import Liveness
 from css.handlers.restoring import Restoring
 from css.handlers.tally import Tally
-from css.ports.store import IPlatformState, McuSeen, StoreError
+from css.ports.store import IPlatformState, McuHost, McuSeen, StoreError
 
 LEASE_MS = 5_000
 PAGE = 100
@@ -109,10 +109,19 @@ class RoomWatch:
     async def tick(self) -> None:
         """One round. Fails with the last `StoreError`, after all rooms have been looked at."""
         failed: StoreError | None = None
-        for roommoid in sorted(await self._state().abnormal_rooms()):
+        rooms = sorted(await self._state().abnormal_rooms())
+        hosts = await self._state().hosts() if rooms else []
+        for roommoid in rooms:
             try:
                 await self._restoring.void_room(roommoid)
+                await self._void_hosts([host for host in hosts if host.roommoid == roommoid])
             except StoreError as error:
                 failed = error
         if failed is not None:
             raise failed
+
+    async def _void_hosts(self, hosts: list[McuHost]) -> None:
+        """What was placed on a host before it said in which room it is has the room that RMS gave in its record."""
+        for host in hosts:
+            for pid in host.processes:
+                await self._restoring.void_process(host.ip, pid, host.roommoid)

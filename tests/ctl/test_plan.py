@@ -220,6 +220,18 @@ class RoomDown(PlanCase):
         self.css.run(self.css.room_watch.tick())
         self.same(plan)
 
+    def test_placed_before_its_host_said_where_it_is(self) -> None:
+        """The host's room counts, not the one in the record; once is enough."""
+        self.fill({HOSTS[2]: 1})
+        self.accept(self.give(self.ask(e164="7"), "10.0.0.1", roommoid="room-rms"))
+        self.assertEqual(self.site.record("7")["roommoid"], "room-1")
+        done(self.site.state.note_seen([McuSeen(HOSTS[0], "11", done(self.site.store.now_ms()), "room-3")]))
+        plan = self.plan(plans.room_down(self.scene(), "room-3"))
+        self.assertEqual([each.e164 for each in plan.conferences], ["7"])
+        done(self.site.state.set_room("room-3", True))
+        self.css.run(self.css.room_watch.tick())
+        self.same(plan)
+
     def test_unknown(self) -> None:
         """The rooms that there are."""
         self.assertIn("rooms: room-1, room-2", self.not_found(plans.room_down(self.scene(), "x")))

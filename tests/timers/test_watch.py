@@ -7,8 +7,8 @@ import contextlib
 from twisted.internet.defer import Deferred
 
 from css.handlers import addresses as to
-from css.ports.store import StoreError
-from tests.handlers.site import Instance, SiteCase, done
+from css.ports.store import McuSeen, StoreError
+from tests.handlers.site import HOSTS, Instance, SiteCase, done
 
 MANY = tuple(f"10.0.1.{n}" for n in range(1, 11))
 
@@ -253,6 +253,21 @@ class WhoMayJudge(WatchCase):
 
 class Rooms(WatchCase):
     """The standing condition."""
+
+    def test_placed_before_its_host_said_where_it_is(self) -> None:
+        """The room is the one that the MCU has reported since, not the one that RMS gave (contract: MCU state)."""
+        for e164, ip in (("1", HOSTS[0]), ("2", HOSTS[1])):
+            self.accept(self.give(self.ask(e164=e164), ip, roommoid="room-rms"))
+        seen = [
+            McuSeen(HOSTS[0], "11", done(self.site.store.now_ms()), "room-1"),
+            McuSeen(HOSTS[1], "11", done(self.site.store.now_ms()), "room-2"),
+        ]
+        done(self.site.state.note_seen(seen))
+        done(self.site.state.set_room("room-1", True))
+        self.css.run(self.css.room_watch.tick())
+        self.assertEqual((self.state_of("1"), self.state_of("2")), ("pending_restore", "ongoing"))
+        command = self.site.bodies(f"cmu.conf.q:{HOSTS[0]}:11")[-1]
+        self.assertEqual(command["type"], "MAU_MCU_RELEASECONF_CMD")
 
     def test_one_store_away_holds_up_no_other_room(self) -> None:
         """Each room is looked at."""
