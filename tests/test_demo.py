@@ -184,6 +184,31 @@ class AsProcess(SynchronousTestCase):
         self.assertEqual(run.errors, [])
         self.assert_nothing_left()
 
+    def test_a_platform_dies_and_returns(self) -> None:
+        """Its backup takes over what the plan said; it gives nothing back but what is new; nothing is lost."""
+        run = self.run_demo()
+        number = run.wait_for(r"platform-a +0\d+ +runs on MCU 10\.1").split()[2]
+        run.wait_for(r"runs on MCU 10\.2")
+        run.type("plan takeover A\nplan takeover x\n")
+        run.wait_for("dry run on platform-b: takeover platform-a; nothing is written")
+        run.wait_for("plan: give one of the platforms: platform-a, platform-b")
+        run.type("platform-down A\n")
+        run.wait_for("recovery begins: the PMS says that platform platform-a is abnormal")
+        run.wait_for(f"{number} +restored on 10.2.0")
+        run.wait_for("recovery of platform platform-a is over after")
+        run.type("create 备份\n" * 2)
+        run.wait_for(r"platform-a .* is asked for by a-\w+: 备份")
+        run.type(f"platform-up A\ncontrol {number} mute\nrename {number} 新名\ndelay {number} 30\n")
+        run.wait_for("the PMS says that platform-a is normal")
+        run.wait_for(f"{number} +(is answered CMU_CM_MUTE_ACK|has ended)")
+        run.type("plan handback A\nquit\n")
+        run.wait_for("dry run on platform-b: handback platform-a")
+        self.assertEqual(run.wait(), 0)
+        summary = run.summary()
+        self.assertEqual((summary["lost"], summary["answered"]), (0, summary["created"]))
+        self.assertEqual(run.errors, [])
+        self.assert_nothing_left()
+
     def test_interrupted(self) -> None:
         """Without input it goes on, at rest; a second one keeps off its folder; Ctrl-C ends it in order."""
         run = self.run_demo(stdin=subprocess.DEVNULL)

@@ -15,6 +15,8 @@ from css.demo.commands import Command, Commands
 from css.demo.errors import DemoError
 from css.demo.layout import PLATFORMS, TIMERS
 from css.demo.ledger import Ledger, Line, Summary
+from css.demo.plans import ARGUMENTS as PLAN_ARGUMENTS
+from css.demo.plans import Plans
 from css.demo.records import stored, verified, waiting
 from css.demo.recoveries import Recoveries
 from css.demo.screen import Screen, Tone
@@ -61,10 +63,12 @@ class Demo:
         self._ledger = Ledger()
         self._story = Story(screen, self._ledger)
         cms = {moid: peers.cm for moid, peers in world.peers.items()}
-        self._traffic = Traffic(reactor, random, cms, self._ledger, screen)
+        away: set[str] = set()
+        self._traffic = Traffic(reactor, random, cms, self._ledger, screen, away)
         self._tracker = Tracker()
-        self._trouble = Trouble(reactor, world.peers, screen, self._tracker)
-        self._changes = Changes(world.peers, self._ledger, screen)
+        self._trouble = Trouble(reactor, world.peers, screen, self._tracker, away)
+        self._changes = Changes(world.peers, self._ledger, screen, away)
+        self._plans = Plans(world, screen, self._tracker)
         self._recoveries = Recoveries(world.ledgers, screen)
         self._telling = Ticker(reactor, "recoveries", WATCH_SECONDS, self._recoveries.tick)
         self._watching = LoopingCall(self._watch)
@@ -72,20 +76,25 @@ class Demo:
         self._finished: Deferred[None] = Deferred()
         self._starting: Deferred[list[Conference]] | None = None
         self._served = False
-        self.commands = Commands(
-            {
-                "create": Command("[NAME]", "ask for a conference", self._create),
-                "release": Command("NUMBER", "end a conference", self._release),
-                "rename": Command("NUMBER NAME", "its MCU asks the CM for another name", self._changes.rename),
-                "delay": Command("NUMBER MINUTES", "it ends later", self._changes.delay),
-                "list": Command("", "show the conferences as the stores have them", self._list),
-                "kill-mcu": Command("IP [PID]", "an MCU dies; it comes back, empty", self._trouble.kill_mcu),
-                "room-down": Command("ROOM", "a room becomes abnormal", self._trouble.room_down),
-                "room-up": Command("ROOM", "it is normal again", self._trouble.room_up),
-                "quit": Command("", "end in order; what runs goes on at the next start", self._quit),
-            },
-            screen.say,
-        )
+        self.commands = Commands(self._table(), screen.say)
+
+    def _table(self) -> dict[str, Command]:
+        changes, trouble = self._changes, self._trouble
+        return {
+            "create": Command("[NAME]", "ask for a conference", self._create),
+            "release": Command("NUMBER", "end a conference", self._release),
+            "rename": Command("NUMBER NAME", "its MCU asks the CM for another name", changes.rename),
+            "delay": Command("NUMBER MINUTES", "it ends later", changes.delay),
+            "control": Command("NUMBER WHAT", "its CM asks its MCU for something, as in: mute", changes.control),
+            "list": Command("", "show the conferences as the stores have them", self._list),
+            "plan": Command(PLAN_ARGUMENTS, "what would happen: a dry run", self._plans.plan),
+            "kill-mcu": Command("IP [PID]", "an MCU dies; it comes back, empty", trouble.kill_mcu),
+            "room-down": Command("ROOM", "a room becomes abnormal", trouble.room_down),
+            "room-up": Command("ROOM", "it is normal again", trouble.room_up),
+            "platform-down": Command("A|B", "a platform becomes abnormal; the other takes over", trouble.platform_down),
+            "platform-up": Command("A|B", "it is normal again", trouble.platform_up),
+            "quit": Command("", "end in order; what runs goes on at the next start", self._quit),
+        }
 
     async def run(self) -> None:
         """Start, live, end. Never fails; see `status`."""

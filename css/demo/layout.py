@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 
@@ -37,6 +39,12 @@ PLATFORMS = (
     ),
 )
 """Each is the other's backup; any instance may continue any step, so one platform has two."""
+
+
+def serving(home: str, away: Collection[str]) -> str:
+    """Moid of the platform whose CM asks for what is at home on a platform: itself, or while it is away another one."""
+    return next((moid for moid in (home, *(each.moid for each in PLATFORMS)) if moid not in away), home)
+
 
 CONFERENCE_NAMES = (
     "周会",

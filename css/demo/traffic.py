@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import cycle
 from random import Random
 from typing import Any
@@ -11,7 +11,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from css.demo.layout import CEILING, CONFERENCE_NAMES, DURATION_MINUTES, PACE_SECONDS, PLATFORMS, RELEASE_SHARE, Layout
+from css.demo.layout import (
+    CEILING,
+    CONFERENCE_NAMES,
+    DURATION_MINUTES,
+    PACE_SECONDS,
+    PLATFORMS,
+    RELEASE_SHARE,
+    Layout,
+    serving,
+)
 from css.demo.ledger import Ledger, Line
 from css.demo.screen import Screen, Tone
 from css.peers.cm import CmPeer
@@ -22,16 +31,24 @@ class Traffic:
     """Asks CSS as CMs do.
 
     @param cms: by platform.
+    @param away: platforms that are abnormal now: the CM of another one asks for them.
     """
 
     def __init__(
-        self, reactor: IReactorTime, random: Random, cms: Mapping[str, CmPeer], ledger: Ledger, screen: Screen
+        self,
+        reactor: IReactorTime,
+        random: Random,
+        cms: Mapping[str, CmPeer],
+        ledger: Ledger,
+        screen: Screen,
+        away: Collection[str] = (),
     ) -> None:
         self._reactor = reactor
         self._random = random
         self._cms = cms
         self._ledger = ledger
         self._screen = screen
+        self._away = away
         self._turns = cycle(PLATFORMS)
         self._loop = LoopingCall(self.step)
         self._loop.clock = reactor
@@ -61,7 +78,8 @@ class Traffic:
         e164, name = self._free_number(), confname or self._random.choice(CONFERENCE_NAMES)
         self._ledger.asked(Line(e164, platform.moid, name, self._reactor.seconds()))
         self._screen.event(platform.moid, e164, f"is asked for by {moid}: {name}")
-        self._watch(self._cms[platform.moid].create(e164, name, moid, duration=DURATION_MINUTES), platform.moid, e164)
+        cm = self._cms[serving(platform.moid, self._away)]
+        self._watch(cm.create(e164, name, moid, duration=DURATION_MINUTES), platform.moid, e164)
         return e164
 
     def release(self, e164: str) -> None:
@@ -69,7 +87,7 @@ class Traffic:
         line = self._ledger.running.get(e164) or self._ledger.unanswered.get(e164)
         home = line.home if line is not None else PLATFORMS[0].moid
         self._screen.event(home, e164, "is to be released", Tone.QUIET)
-        self._watch(self._cms[home].release(e164), home, e164, ends=True)
+        self._watch(self._cms[serving(home, self._away)].release(e164), home, e164, ends=True)
 
     def _watch(self, answer: Deferred[dict[str, Any]], moid: str, e164: str, ends: bool = False) -> None:
         def answered(fields: dict[str, Any]) -> None:

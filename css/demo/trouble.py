@@ -1,8 +1,8 @@
-"""Trouble on demand: MCUs that die and come back, rooms that fail and are mended."""
+"""Trouble on demand: MCUs that die and come back, rooms and platforms that fail and are mended."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -23,13 +23,22 @@ class Trouble:
 
     @param peers: by platform.
     @param tracker: waits for what it begins.
+    @param away: platforms that are abnormal now; this keeps it.
     """
 
-    def __init__(self, reactor: Any, peers: Mapping[str, PlatformPeers], screen: Screen, tracker: Tracker) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        peers: Mapping[str, PlatformPeers],
+        screen: Screen,
+        tracker: Tracker,
+        away: set[str] | None = None,
+    ) -> None:
         self._reactor = reactor
         self._peers = peers
         self._screen = screen
         self._tracker = tracker
+        self._away: set[str] = set() if away is None else away
         self._coming: list[IDelayedCall] = []
 
     def kill_mcu(self, text: str) -> None:
@@ -66,6 +75,20 @@ class Trouble:
         """The PMS tells that it is normal again."""
         self._tell_room(room, "normal", Tone.GOOD)
 
+    def platform_down(self, text: str) -> None:
+        """The PMS tells that a platform is abnormal: its backup takes it over."""
+        moid = self._platform(text)
+        if self._away - {moid}:
+            raise ValueError(f"{', '.join(self._away)} is down already: a platform must be left")
+        self._away.add(moid)
+        self._tell_platform(moid, "abnormal", Tone.BAD)
+
+    def platform_up(self, text: str) -> None:
+        """The PMS tells that it is normal again: what runs on its backup stays there until it ends."""
+        moid = self._platform(text)
+        self._away.discard(moid)
+        self._tell_platform(moid, "normal", Tone.GOOD)
+
     def stop(self) -> None:
         """Nobody comes back any more."""
         for call in self._coming:
@@ -81,11 +104,27 @@ class Trouble:
         self._screen.event(moid, "", f"the PMS says that {room} is {state}", tone)
         self._peers[moid].pms.broadcast_room(room, state)
 
+    def _platform(self, text: str) -> str:
+        return platform_named(text, self._peers)
+
+    def _tell_platform(self, moid: str, state: str, tone: Tone) -> None:
+        self._screen.event(moid, "", f"the PMS says that {moid} is {state}", tone)
+        for peers in self._peers.values():
+            peers.pms.broadcast_platform(moid, state)
+
     def _host(self, ip: str) -> tuple[str, CmuHost]:
         hosts = {ip: (moid, host) for moid, peers in self._peers.items() for ip, host in peers.hosts.items()}
         if ip not in hosts:
             raise ValueError(f"give the address of an MCU host: {', '.join(hosts)}")
         return hosts[ip]
+
+
+def platform_named(text: str, moids: Collection[str]) -> str:
+    """The platform that is meant by its moid or the end of it, as in `a`. @raise ValueError: none is."""
+    found = [moid for moid in moids if text and moid.lower().endswith(text.lower())]
+    if len(found) != 1:
+        raise ValueError(f"give one of the platforms: {', '.join(moids)}")
+    return found[0]
 
 
 async def _kill(host: CmuHost, pids: list[str], whole: bool) -> None:

@@ -15,17 +15,22 @@ from twisted.internet.task import deferLater
 
 from css.adapters.memory.bus import MemoryBroker
 from css.adapters.redis.ledger import RedisLedger
+from css.adapters.redis.platform_state import RedisPlatformState
 from css.adapters.redis.settings import RedisSettings
 from css.adapters.redis.store import RedisStore, connect
 from css.adapters.sql.database import SqlDatabase
 from css.adapters.sql.engine import SqlSettings
 from css.config import Settings, parse
 from css.connections import cipher_of
+from css.core import milliseconds, rules_of
+from css.ctl.plan import Scene
 from css.demo.connector import DemoConnector
 from css.demo.errors import DemoError
 from css.demo.layout import PLATFORMS, TIMERS, Layout
 from css.demo.records import stored, take_up
 from css.domain.conference import Conference
+from css.domain.platforms import Known, Platforms, PlatformState
+from css.handlers.rehearsal import Candidates
 from css.handlers.startup import Phase
 from css.peers.cmu import CmuHost
 from css.peers.platform import PlatformPeers
@@ -68,6 +73,25 @@ class World:
     def hosts(self) -> Mapping[str, CmuHost]:
         """Every MCU host, by its address."""
         return {ip: host for peers in self.peers.values() for ip, host in peers.hosts.items()}
+
+    def scene(self, moid: str) -> Scene:
+        """What a dry run on a platform is made from; the PMS says how the platforms are."""
+        peers, settings = self.peers[moid], self._settings(PLATFORMS[0], PLATFORMS[0].instances[0])
+        states = {each: PlatformState(peers.pms.state_of(each)) for each in self.peers}
+        known = {each: Known(state) for each, state in states.items()}
+
+        async def alive(platform: str, domain: str, ips: tuple[str, ...]) -> Candidates:
+            return Candidates(ips)
+
+        return Scene(
+            platforms=Platforms(moid, tuple(peers.pms.main), tuple(peers.pms.backup), known, True),
+            stores=self.stores,
+            states={each: RedisPlatformState(store.link) for each, store in self.stores.items()},
+            rules=rules_of(settings),
+            silence_ms=milliseconds(settings.timers.mcu_timeout_seconds),
+            flap_ms=max(1, round(settings.timers.mcu_penalty_seconds)) * 1000,
+            given=alive,
+        )
 
     async def start(self) -> list[Conference]:
         """Start everything, up to the point where conferences can be created.

@@ -33,6 +33,23 @@ class ChangeTests(PeerTestCase):
         self.story.follow(self.platform)
         self.changes = Changes({"pA": self.platform}, ledger, screen)
 
+    def test_control(self) -> None:
+        """The CM's request, and what it is answered."""
+        told = (("ACK", "is answered CMU_CM_MUTE_ACK"), ("NACK", "is answered CMU_CM_MUTE_NACK: CONF_NOT_FOUND"))
+        for kind, expected in told:
+            self.changes.control("0123456 mute")
+            self.settle()
+            (wish,) = self.bodies("MAU.CMMCU.Q", "CM_CMU_MUTE_REQ")
+            self.assertEqual(wish["confE164"], "0123456")
+            request = self.received["MAU.CMMCU.Q"].pop()
+            answer = {"type": f"CMU_CM_MUTE_{kind}", "confE164": "0123456", "errcode": "CONF_NOT_FOUND"}
+            self.publish(("", request.reply_to), answer, correlation_id=request.correlation_id)
+            self.settle()
+            self.assertIn(expected, self.text.getvalue())
+        for text in ("", "0123456", "x mute", "0123456 m-1"):
+            with self.assertRaisesRegex(ValueError, "as in: control 0123456 mute"):
+                self.changes.control(text)
+
     def test_rename(self) -> None:
         """The MCU asks CSS for it."""
         self.changes.rename("0123456 新 名")

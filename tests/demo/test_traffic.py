@@ -48,13 +48,28 @@ class TrafficTests(SynchronousTestCase):
         self.screen = io.StringIO()
         self.cms: dict[str, Any] = {"platform-a": _Cm(), "platform-b": _Cm()}
         screen = Screen(self.screen, colour=False)
-        self.traffic = Traffic(self.clock, Random(1), self.cms, self.ledger, screen)
+        self.away: set[str] = set()
+        self.traffic = Traffic(self.clock, Random(1), self.cms, self.ledger, screen, self.away)
         self.inbox = Inbox()
         Story(screen, self.ledger).follow_cm("platform-a", self.inbox)
 
     def answer_all(self) -> None:
         for e164 in list(self.ledger.unanswered):
             self.ledger.accepted(e164, "platform-a", "")
+
+    def test_a_platform_is_away(self) -> None:
+        """The CM of the other one asks for its conferences, and has them released."""
+        self.away.add("platform-a")
+        numbers = [self.traffic.create() for _ in range(2)]
+        self.assertEqual((len(self.cms["platform-a"].asked), len(self.cms["platform-b"].asked)), (0, 2))
+        homes = {line.home for line in self.ledger.unanswered.values()}
+        self.assertEqual(homes, {"platform-a", "platform-b"})
+        for e164 in numbers:
+            self.traffic.release(e164)
+        self.assertEqual((len(self.cms["platform-a"].asked), len(self.cms["platform-b"].asked)), (0, 4))
+        self.away.clear()
+        self.traffic.create()
+        self.assertEqual(len(self.cms["platform-a"].asked), 1)
 
     def test_ceiling(self) -> None:
         """It stays near the ceiling, with conferences coming and going, on both platforms."""

@@ -66,6 +66,23 @@ class TroubleTests(PeerTestCase):
         self.assertEqual((list(self.host.processes), self.host.running), (["3"], True))
         self.assertTrue(self.host.processes["3"].restarted)
 
+    def test_platform(self) -> None:
+        """The PMS tells everybody, and remembers; who is away is known to the others; one platform is left."""
+        away: set[str] = set()
+        screen = Screen(self.text, colour=False)
+        trouble = Trouble(self.clock, {"pA": self.platform, "pB": self.platform}, screen, self.tracker, away)
+        trouble.platform_down("a")
+        self.settle()
+        self.assertEqual((away, self.platform.pms.state_of("pA")), ({"pA"}, "abnormal"))
+        with self.assertRaisesRegex(ValueError, "pA is down already"):
+            trouble.platform_down("b")
+        trouble.platform_up("pA")
+        self.assertEqual((away, self.platform.pms.state_of("pA")), (set(), "normal"))
+        for text in ("", "x", "p"):
+            with self.assertRaisesRegex(ValueError, "give one of the platforms: pA, pB"):
+                trouble.platform_down(text)
+        self.assertIn("the PMS says that pA is abnormal", self.text.getvalue())
+
     def test_room(self) -> None:
         """The PMS tells everybody, and remembers."""
         self.trouble.room_down("r2")
