@@ -6,9 +6,6 @@ from collections.abc import Sequence
 
 from css.ports.running import Running
 
-PREPARED_KEY = "css/prepared/running"
-"""There once the index of running conferences is complete."""
-
 
 def running_from(values: Sequence[str]) -> Running:
     """@param values: number, moid, platformmoid, endtime, confname, begintime; empty where missing."""

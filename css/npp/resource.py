@@ -99,7 +99,7 @@ class Conferences(Json):
         after = parse_cursor(given.get("cursor", ""))
         if after is None:
             raise Refused(400, "unknown cursor: give back what the page before gave, or none")
-        running = await self._sources.find(moid)
+        running = await self._sources.find(moid, begins=not after)
         if running is None:
             raise Refused(404, f"platform {moid} is unknown")
         return await read_page(running, after, int(limit))

@@ -29,6 +29,10 @@ CONNECT_SECONDS = 2.0
 CONNECT_POLL_SECONDS = 0.05
 PREPARE_PATIENCE_SECONDS = 60.0
 """How long a reader waits while the index of a Redis is made for the first time."""
+QUICK_LOOK_SECONDS = 0.02
+"""If looking for records that the index lacks took no longer the last time, each walk begins with it."""
+LOOK_REST = 50
+"""After a look that took longer come at least so many times as long without one."""
 
 
 class Link(Protocol):
@@ -55,6 +59,12 @@ class Source(msgspec.Struct, eq=False):
     is_prepared: bool = False
     begun: float = 0.0
     """When it was made, seconds of the reactor's clock."""
+    look_seconds: float = 0.0
+    """How long the last look for records that its index lacks took."""
+    look_failed: bool = False
+    """Whether the last one failed."""
+    look_again_at: float = 0.0
+    """From when another one may begin, seconds of the reactor's clock."""
     was_up: bool = False
 
 
@@ -102,8 +112,12 @@ class Sources:
             await source.link.stop()
         self._sources.clear()
 
-    async def find(self, platform: str) -> IRunningConferences | None:
-        """The reader of a source platform, ready; None if there is no such platform. Fails with `Unavailable`."""
+    async def find(self, platform: str, begins: bool = True) -> IRunningConferences | None:
+        """The reader of a source platform, ready; None if there is no such platform. Fails with `Unavailable`.
+
+        @param begins: whether a walk begins: then records that the index lacks are looked for. Where that takes long
+            the walk does not wait for it, and it is done now and then only.
+        """
         is_old = self._reactor.seconds() - self._asked_at >= UNKNOWN_SECONDS
         if platform not in self._sources and (is_old or self._asking is not None):
             await self.ask()
@@ -116,8 +130,10 @@ class Sources:
             await deferLater(self._reactor, CONNECT_POLL_SECONDS)
         if not source.running.available:
             raise Unavailable(f"the Redis of {platform} is away")
-        if not source.is_prepared:
+        if not source.is_prepared or (begins and source.look_seconds <= QUICK_LOOK_SECONDS):
             await self._prepare(source)
+        elif begins and self._reactor.seconds() >= source.look_again_at:
+            _ = self._begin_to_look(source)
         return source.running
 
     async def ask(self) -> None:
@@ -185,25 +201,33 @@ class Sources:
 
     async def _prepare(self, source: Source) -> None:
         """Join whoever prepares it already; a reader that gives up waiting does not stop that."""
-        if source.prepared is None:
-            source.prepared = Deferred()
-            self._tracker.run(self._prepare_now(source, source.prepared), "preparing an index")
-        if source.is_prepared:
-            return
+        prepared = self._begin_to_look(source)
         waiting: Deferred[None] = Deferred()
-        _ = source.prepared.addBoth(lambda _: None if waiting.called else waiting.callback(None))
+        _ = prepared.addBoth(lambda _: None if waiting.called else waiting.callback(None))
         try:
             await waiting.addTimeout(PREPARE_PATIENCE_SECONDS, self._reactor)
         except Exception:
             raise Unavailable(f"the index of {source.address.platformmoid} is still being made") from None
-        if not source.is_prepared:
+        if not source.is_prepared or source.look_failed:
             raise Unavailable(f"the Redis of {source.address.platformmoid} does not answer")
 
+    def _begin_to_look(self, source: Source) -> Deferred[None]:
+        """@return: fires when what is under way, now at the latest, has ended."""
+        prepared = source.prepared
+        if prepared is None:
+            prepared = source.prepared = Deferred()
+            self._tracker.run(self._prepare_now(source, prepared), "preparing an index")
+        return prepared
+
     async def _prepare_now(self, source: Source, prepared: Deferred[None]) -> None:
+        begun = self._reactor.seconds()
         try:
             await source.running.prepare()
-            source.is_prepared = True
+            source.is_prepared, source.look_failed = True, False
+            ended = self._reactor.seconds()
+            source.look_seconds, source.look_again_at = ended - begun, ended + LOOK_REST * (ended - begun)
         except StoreError as error:
+            source.look_failed = True
             self.log.warn("{moid}: {error}", moid=source.address.platformmoid, error=str(error))
         finally:
             source.prepared = None

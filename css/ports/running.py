@@ -35,8 +35,9 @@ class IRunningConferences(Interface):
     available = Attribute("True while the link to its Redis is up.")
 
     async def prepare() -> None:
-        """Make sure that the index is there: commits keep it, but records that are older than it have to be found. Done
-        once in the life of a Redis; until then a page may lack some."""
+        """Look through all records for those that the index lacks: commits keep it, but a record may be older than it,
+        or written by somebody else. Costs in proportion to what is stored, a little at a time; a page may lack what has
+        not been looked for."""
 
     async def page(after: str, limit: int) -> RunningPage:
         """The next ones whose number is above `after` (empty: from the beginning), at most `limit`, by number.

@@ -91,7 +91,7 @@ class RunningContract(StoreFixture):
         self.assertEqual(len(found), len(set(found)))
 
     async def test_records_without_the_index_are_found(self: Any) -> None:
-        """Once; those of another source, and those that are not ongoing, are left out."""
+        """Each time; those of another source, and those that are not ongoing, are left out."""
         await self.begin(*(f"1{number:04}" for number in range(1500)), indexed=False)
         await self.begin("2", indexed=False, state="creating")
         await self.begin("3", indexed=False, srcplatformmoid="C")
@@ -99,8 +99,9 @@ class RunningContract(StoreFixture):
         await together(self.reader.prepare(), self.other_reader.prepare())
         self.assertEqual(len(await self.walk(1000)), 1500)
         await self.begin("4", indexed=False)
-        await self.reader.prepare()
         self.assertEqual((await self.reader.page("2", 5)).conferences, [])
+        await self.reader.prepare()
+        self.assertEqual((await self.reader.page("2", 5)).conferences, [row("4")])
 
     async def test_damaged_fields(self: Any) -> None:
         """What is missing is empty, what is no number is 0."""

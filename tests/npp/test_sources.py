@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 
+from css.adapters.memory.running import MemoryRunning
+from css.adapters.memory.server import MemoryServer
 from css.messages.pms import RedisAddress
-from css.npp.sources import CONNECT_SECONDS, LOST_SECONDS, REFRESH_SECONDS, UNKNOWN_SECONDS
-from tests.npp.world import NppCase
+from css.npp.sources import CONNECT_SECONDS, LOOK_REST, LOST_SECONDS, REFRESH_SECONDS, UNKNOWN_SECONDS
+from css.ports.running import IRunningConferences
+from css.ports.store import StoreError
+from tests.npp.world import MemoryLink, NppCase
 
 
 class Asked(NppCase):
@@ -131,17 +136,94 @@ class Connecting(NppCase):
         self.stop()
 
 
+class SlowRunning(MemoryRunning):
+    """Needs some seconds to look through its records.
+
+    @ivar looks: how often it has done so.
+    """
+
+    def __init__(self, clock: Clock, server: MemoryServer, platform: str) -> None:
+        super().__init__(server, platform)
+        self._clock = clock
+        self.seconds = 0.0
+        self.looks = 0
+
+    async def prepare(self) -> None:
+        if self.seconds:
+            await deferLater(self._clock, self.seconds)
+        await super().prepare()
+        self.looks += 1
+
+
 class Prepared(NppCase):
-    """The index is made once, before the first page."""
+    """The index is made before the first page, and what it lacks is looked for again at the beginning of each walk."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.slow = SlowRunning(self.clock, self.servers["10.0.0.1"], "A")
+
+    def connect(self, address: RedisAddress) -> tuple[MemoryLink, IRunningConferences]:
+        link, running = super().connect(address)
+        return link, self.slow if address.ip == "10.0.0.1" else running
+
+    def walk(self) -> list[str]:
+        """The numbers on the first page."""
+        return [each["confE164"] for each in self.json("platformmoid=A")[1]["conferences"]]
 
     def test_before_the_first_page(self) -> None:
-        """Records that are older than the index are found; the others are not looked for again."""
+        """Records that the index does not know are found, whoever wrote them."""
+        self.slow.seconds = 3
         self.sources.start()
         self.fill("1", "2", indexed=False)
-        self.assertEqual(len(self.json("platformmoid=A")[1]["conferences"]), 2)
-        self.fill("3", indexed=False)
-        self.assertEqual(len(self.json("platformmoid=A")[1]["conferences"]), 2)
+        waiting = self.begin("platformmoid=A")
+        self.assertNoResult(waiting)
+        self.pass_seconds(3)
+        self.assertEqual(self.successResultOf(waiting).code, 200)
+        self.assertEqual(self.walk(), ["1", "2"])
         self.stop()
+
+    def test_again_where_it_is_quick(self) -> None:
+        """A walk finds what was written before it began; only its first page looks."""
+        self.sources.start()
+        self.assertEqual(self.walk(), [])
+        self.fill("1", "2", indexed=False)
+        self.assertEqual(self.walk(), ["1", "2"])
+        looks = self.slow.looks
+        self.assertEqual(self.json("platformmoid=A&cursor=after-1")[0], 200)
+        self.assertEqual(self.slow.looks, looks)
+        self.stop()
+
+    def test_again_where_it_takes_long(self) -> None:
+        """Nobody waits for it, and it is done for a small part of the time only."""
+        self.slow.seconds = 2
+        self.sources.start()
+        waiting = self.begin("platformmoid=A")
+        self.pass_seconds(2)
+        self.assertEqual(self.successResultOf(waiting).code, 200)
+        self.fill("1", indexed=False)
+        self.assertEqual(self.walk(), [])
+        self.pass_seconds(2 * LOOK_REST - 1)
+        self.assertEqual((self.walk(), self.slow.looks), ([], 1))
+        self.pass_seconds(1)
+        self.assertEqual(self.walk(), [])
+        self.pass_seconds(2)
+        self.assertEqual((self.walk(), self.slow.looks), (["1"], 2))
+        self.stop()
+
+    def test_a_look_that_fails(self) -> None:
+        """A walk that waits for it is told; what the index knows stays."""
+        self.sources.start()
+        self.fill("1")
+        self.assertEqual(self.walk(), ["1"])
+        broken = self.patch(self.slow, "prepare", self._broken)
+        self.assertEqual(self.json("platformmoid=A")[0], 503)
+        self.assertEqual(len(self.json("platformmoid=A&cursor=after-0")[1]["conferences"]), 1)
+        broken.restore()
+        self.assertEqual(self.walk(), ["1"])
+        self.stop()
+
+    async def _broken(self) -> None:
+        raise StoreError("a look that fails")
 
     def test_again_if_it_was_emptied(self) -> None:
         """What is lost and comes back may have lost the index, too."""

@@ -11,7 +11,7 @@ from tests.scenarios.ground import Site, Stage
 LASTING = re.compile(
     r"domain/[^/]+/(info|license)|css/hashes/\w+|css/domains/generation|css/slots|css/incarnation|css/duty"
     r"|css/turn/.+|css/upu/(seq|(book|moids|cleared)/.+)"
-    r"|css/mcu/[^/]+|css/rooms|css/roomseqs|css/processes|css/gone|css/ledger|css/prepared/running"
+    r"|css/mcu/[^/]+|css/rooms|css/roomseqs|css/processes|css/gone|css/ledger"
 )
 """Keys that belong to no conference."""
 EXPIRING = {

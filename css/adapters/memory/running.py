@@ -6,7 +6,7 @@ from zope.interface import implementer
 
 from css.adapters.memory.keys import conf_key, index_key, record_key
 from css.adapters.memory.server import MemoryServer
-from css.adapters.running import PREPARED_KEY, running_from
+from css.adapters.running import running_from
 from css.ports.running import IRunningConferences, RunningPage
 
 _RECORDS = "confex/"
@@ -29,15 +29,12 @@ class MemoryRunning:
         keys = self.server.keyspace
 
         def fill() -> None:
-            if keys.string(PREPARED_KEY) is not None:
-                return
             for key in keys.all_keys():
                 if key.startswith(_RECORDS) and keys.is_hash(key):
                     record = keys.hash(key)
                     source = record.get("srcplatformmoid", self.platform)
                     if record.get("state") == "ongoing" and source == self.platform:
                         keys.score(self._index, key[len(_RECORDS) :], 0)
-            keys.set_string(PREPARED_KEY, b"1")
 
         await self.server.run(fill)
 

@@ -7,7 +7,7 @@ from zope.interface import implementer
 from css.adapters.redis import scripts
 from css.adapters.redis.link import Link
 from css.adapters.redis.packing import text
-from css.adapters.running import PREPARED_KEY, running_from
+from css.adapters.running import running_from
 from css.ports.running import IRunningConferences, RunningPage
 
 _SCAN_COUNT = 1000
@@ -27,8 +27,6 @@ class RedisRunning:
         return self.link.available
 
     async def prepare(self) -> None:
-        if await self.link.command("EXISTS", PREPARED_KEY):
-            return
         cursor = b"0"
         while True:
             words = ("MATCH", "confex/*", "COUNT", _SCAN_COUNT, "TYPE", "hash")
@@ -37,8 +35,7 @@ class RedisRunning:
                 numbers = [text(key).partition("/")[2] for key in keys]
                 await self.link.run(scripts.RUNNING_FILL, (self.platform, numbers))
             if cursor == b"0":
-                break
-        await self.link.command("SET", PREPARED_KEY, "1")
+                return
 
     async def page(self, after: str, limit: int) -> RunningPage:
         reply = await self.link.run(scripts.RUNNING_PAGE, (self.platform, after, limit))
