@@ -118,6 +118,8 @@ class PlatformWatch:
         self._next: IDelayedCall | None = None
         self._running = False
         self._again = False
+        self._heard: list[PlatformStateNotice] = []
+        """Broadcasts since the PMS was last asked how the platforms are."""
         self._stopped = True
         self.silent = True
         """Whether the PMS left the last round of questions without an answer; so before the first one, too."""
@@ -176,10 +178,16 @@ class PlatformWatch:
             self._schedule(complete)
 
     async def _ask_all(self) -> bool:
+        self._heard.clear()
         reply = await self._client.ask_state()
         self.log.debug("the PMS has answered: own platform {state}", state=reply.state)
         before = self.platforms
         after = before.with_reply(reply.moid, reply.state, _pairs(reply.main), _pairs(reply.backup), reply.seq)
+        if self._heard:
+            # A broadcast may have overtaken an answer that was given before it: it holds until the next answer.
+            for notice in self._heard:
+                after = after.with_broadcast(notice.moid, notice.state, notice.seq)
+            self._again = True
         if after is before:
             self.log.info("an older answer of the PMS is ignored")
         else:
@@ -211,6 +219,8 @@ class PlatformWatch:
 
     async def _broadcast(self, notice: PlatformStateNotice, delivery: Delivery) -> None:
         before = self.platforms
+        if self._running:
+            self._heard.append(notice)
         self._set(before.with_broadcast(notice.moid, notice.state, notice.seq))
         change = self.platforms.change_from(before)
         if change.own_became_normal:

@@ -52,6 +52,8 @@ class FakePms:
         """Instead of the one asked for."""
         self.echo = True
         """Whether the correlation id is sent back."""
+        self.overtaking = ""
+        """How MAIN is broadcast to be just before the next answer goes out, which knows nothing of it."""
         self.state: dict[str, Any] = {
             "moid": OWN,
             "state": "normal",
@@ -85,6 +87,10 @@ class FakePms:
             answer = {"type": "PLATFORM_CONFIG_NOTIFY", **self.configs[request["moid"]]}
         else:
             return
+        if self.overtaking:
+            self.states(main=self.overtaking)
+            self.platform(MAIN, self.overtaking)
+            self.overtaking = ""
         await self.reply(delivery, json.dumps(answer).encode())
 
     async def reply(self, request: Delivery, body: bytes) -> None:

@@ -206,6 +206,16 @@ class OwnPlatformAbnormal(_Case):
         self.assertEqual(self.startup.phase, Phase.SERVING)
         self.assertFalse(self.startup.platforms().own_abnormal)
 
+    def test_a_broadcast_overtakes_an_older_answer(self) -> None:
+        """It is not taken back: that would hold until the PMS is asked the next time. It is asked again at once."""
+        self.pms.states(main="abnormal")
+        self.world.start()
+        self.pms.overtaking = "normal"
+        asked, told = len(self.pms.asked), len(self.world.changes)
+        self.world.settle(REFRESH_SECONDS + 0.1)
+        self.assertEqual([change.left for _, change in self.world.changes[told:]], [(MAIN,)])
+        self.assertEqual(self.pms.asked[asked:].count((STATE, OWN)), 2)
+
     def test_normal_again_by_broadcast_is_acted_on_at_once(self) -> None:
         self.pms.states(own="abnormal")
         self.world.start()
