@@ -17,6 +17,7 @@ from css.handlers.clocks import StoreClocks
 from css.handlers.dispatch import Routes
 from css.handlers.domains import DomainCache
 from css.handlers.lookup import Lookup
+from css.handlers.others import OthersAnswers
 from css.handlers.placing import Placing, StepBookings
 from css.handlers.requests import Answers, BegunElsewhere, pending, requester_of
 from css.handlers.steps import Steps, reservations
@@ -65,6 +66,7 @@ class Creating:
         self._answers = answers
         self._placing = placing
         self._tally = tally
+        self._others = OthersAnswers(own, steps.clocks, tally)
         self._elsewhere = BegunElsewhere(own, stores, clocks, steps.rules.request_timeout_ms)
 
     @property
@@ -72,8 +74,8 @@ class Creating:
         """What it handles."""
         return {
             CreateRequest: self.create,
-            ResourceAck: self.resources_given,
-            ResourceNack: self.resources_refused,
+            ResourceAck: self._others.guarded(self.resources_given),
+            ResourceNack: self._others.guarded(self.resources_refused),
         }
 
     async def create(self, request: CreateRequest, delivery: Delivery) -> None:

@@ -23,6 +23,7 @@ from css.handlers.dispatch import Routes
 from css.handlers.duty import Doubts
 from css.handlers.liveness import Liveness
 from css.handlers.lookup import Lookup
+from css.handlers.others import OthersAnswers
 from css.handlers.placing import Placing, StepBookings
 from css.handlers.requests import seen_once
 from css.handlers.steps import Steps
@@ -63,16 +64,17 @@ class McuAnswers:
         self._doubts = doubts
         self._tracker = tracker
         self._tally = tally
+        self._others = OthersAnswers(own, steps.clocks, tally)
 
     @property
     def routes(self) -> Routes:
         """What it handles."""
         return {
-            McuCreateAck: self.accepted,
-            McuCreateNack: self.refused,
-            RestoreAck: self.accepted,
-            RestoreNack: self.refused,
-            McuReleaseNotice: self.ended,
+            McuCreateAck: self._others.guarded(self.accepted),
+            McuCreateNack: self._others.guarded(self.refused),
+            RestoreAck: self._others.guarded(self.accepted),
+            RestoreNack: self._others.guarded(self.refused),
+            McuReleaseNotice: self._others.guarded(self.ended),
             StateChangeNotice: self.changed,
             HeartbeatNotice: self.heard,
             DisconnectNotice: self.disconnected,
