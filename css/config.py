@@ -21,8 +21,10 @@ from cryptography.fernet import Fernet
 T = TypeVar("T", bound=msgspec.Struct)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
-_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\s\x00-\x1f\x7f]+$")]
-_Moid = Annotated[str, msgspec.Meta(pattern=r"^[!-.0-~]{1,128}$")]
+_Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"\A[^\s\x00-\x1f\x7f]+\Z")]
+_Moid = Annotated[str, msgspec.Meta(pattern=r"\A[!-.0-~]{1,128}\Z")]
+_File = Annotated[str, msgspec.Meta(min_length=1)]
+"""A path. Without the key there is no such file; a key without a path is somebody's mistake."""
 _Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
 MEMORY = "memory:"
@@ -93,11 +95,11 @@ class AmqpSection(Section, frozen=True):
     url: Secret
     user: str = "guest"
     password: Secret = Secret()
-    password_file: str = ""
+    password_file: _File = ""
     queue_type: Literal["classic", "quorum"] = "classic"
     prefetch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
     """Deliveries that one queue's consumer works on at the same time."""
-    ca_file: str = ""
+    ca_file: _File = ""
     """Certificates to trust, PEM; empty: the system's. Needs `amqps://`; the other platforms' brokers follow."""
 
     @property
@@ -137,9 +139,9 @@ class RedisSection(Section, frozen=True):
 
     user: str = ""
     password: Secret = Secret()
-    password_file: str = ""
+    password_file: _File = ""
     tls: bool = False
-    ca_file: str = ""
+    ca_file: _File = ""
     sentinel: SentinelSection | None = None
 
 
@@ -150,11 +152,11 @@ class SqlSection(Section, frozen=True):
     user: str = ""
     """Replaces the URL's, if given; the same is true of the password."""
     password: Secret = Secret()
-    password_file: str = ""
+    password_file: _File = ""
     tls: bool = False
-    ca_file: str = ""
-    cert_file: str = ""
-    key_file: str = ""
+    ca_file: _File = ""
+    cert_file: _File = ""
+    key_file: _File = ""
     threads: Annotated[int, msgspec.Meta(ge=1, le=32)] = 2
     timeout_seconds: Seconds = 10.0
     max_waiting: _Count = 200
@@ -163,13 +165,13 @@ class SqlSection(Section, frozen=True):
 class NppSection(Section, frozen=True):
     """Only for `twistd npp`."""
 
-    discovery_file: str
+    discovery_file: _File
 
 
 class LicenseSection(Section, frozen=True):
     """How licences are verified, and what they count."""
 
-    key_file: str = ""
+    key_file: _File = ""
     keys: tuple[Secret, ...] = ()
     """Read from `key_file`, one a line; not a key of the configuration. Without any no licence can be verified."""
     small_conference_terminals: _Count = 8

@@ -41,6 +41,7 @@ _REFUSED = {
     "empty moid": ('[platform]\nmoid = ""\n[amqp]\nurl = "memory:"\n', ["[platform] moid"]),
     "moid with a blank": ('[platform]\nmoid = "a b"\n[amqp]\nurl = "memory:"\n', ["[platform] moid"]),
     "moid with a slash": ('[platform]\nmoid = "a/b"\n[amqp]\nurl = "memory:"\n', ["[platform] moid"]),
+    "moid with a line's end": ('[platform]\nmoid = "a\\n"\n[amqp]\nurl = "memory:"\n', ["[platform] moid"]),
     "moid is a number": ('[platform]\nmoid = 5\n[amqp]\nurl = "memory:"\n', ["[platform] moid", "expected `str`"]),
     "no broker": (_platform(""), ["[amqp] is missing"]),
     "no broker url": (_platform("[amqp]\n"), ["[amqp] url is missing"]),
@@ -104,6 +105,9 @@ _REFUSED = {
     "licence keys missing": (MINIMAL + '[license]\nkey_file = "gone"\n', ["[license] key_file = gone cannot be read"]),
     "licence keys empty": (MINIMAL + '[license]\nkey_file = "empty"\n', ["[license] key_file holds no key"]),
     "no licence keys": (MINIMAL + '[license]\nkey_file = "pw"\n', ["[license] key_file, line 1, is not a Fernet key"]),
+    "licence keys nowhere": (MINIMAL + '[license]\nkey_file = ""\n', ["[license] key_file", "length >= 1"]),
+    "password nowhere": (MINIMAL + '[redis]\npassword_file = ""\n', ["[redis] password_file", "length >= 1"]),
+    "discovery nowhere": (MINIMAL + '[npp]\ndiscovery_file = ""\n', ["[npp] discovery_file", "length >= 1"]),
     "licence keys in the file": (MINIMAL + '[license]\nkeys = ["hush-hush"]\n', ["[license] keys is not a known key"]),
     "terminals": (MINIMAL + "[license]\nsmall_conference_terminals = 0\n", ["[license] small_conference_terminals"]),
     "timer is zero": (MINIMAL + "[timers]\nstate_poll_seconds = 0\n", ["[timers] state_poll_seconds"]),
@@ -122,6 +126,7 @@ _REFUSED = {
     "negative rate": (MINIMAL + "[restore]\nrate_per_second = -1\n", ["[restore] rate_per_second"]),
     "no web endpoint": (MINIMAL + "[web]\n", ["[web] endpoint is missing"]),
     "web endpoint": (MINIMAL + '[web]\nendpoint = "8080"\n', ["[web] endpoint"]),
+    "instance name with a line's end": (MINIMAL + '[instance]\nname = "one\\n"\n', ["[instance] name"]),
     "instance name": (MINIMAL + '[instance]\nname = "two words"\n', ["[instance] name"]),
 }
 

@@ -121,12 +121,10 @@ class Dispatcher:
     async def _refuse(self, delivery: Delivery, malformed: Malformed) -> None:
         nack = nack_for_malformed(malformed)
         if nack is not None:
-            requester = Requester(malformed.mtreqid or "", delivery.reply_to, delivery.correlation_id)
-            _, address = answer_address(requester)
-            if not delivery.reply_to and malformed.ip and malformed.pid:
-                address = (to.DEFAULT, to.mcu_queue(malformed.ip, malformed.pid))
+            address = _requester_of(malformed, delivery)
             identity = message_id("refused", delivery.message_id, delivery.correlation_id, delivery.body)
-            await self._tell(Outgoing(*address, nack, identity, delivery.correlation_id), origin_of(delivery))
+            if address is not None:
+                await self._tell(Outgoing(*address, nack, identity, delivery.correlation_id), origin_of(delivery))
         await self._park(delivery, malformed.reason)
 
     async def _tell(self, answer: Outgoing, origin: str) -> None:
@@ -162,3 +160,14 @@ class Dispatcher:
             self._tally.count("parked_without_headers")
             bare = Outgoing(to.DEFAULT, to.PARK_QUEUE, delivery.body, message_id("bare", delivery.message_id))
             await self._bus.publish(parked(bare, reason, delivery.queue, **headers))
+
+
+def _requester_of(malformed: Malformed, delivery: Delivery) -> tuple[str, str] | None:
+    """Where a malformed request is answered; None: an MCU has sent it, and does not say which process it is."""
+    by_mcu = (malformed.type or "").startswith(("MCU_", "CMU_"))
+    if delivery.reply_to or not by_mcu:
+        requester = Requester(malformed.mtreqid or "", delivery.reply_to, delivery.correlation_id)
+        return answer_address(requester)[1]
+    if malformed.ip and malformed.pid:
+        return to.DEFAULT, to.mcu_queue(malformed.ip, malformed.pid)
+    return None

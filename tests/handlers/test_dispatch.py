@@ -95,6 +95,15 @@ class BadRequest(SiteCase):
         (nack,) = self.site.bodies("cmu.conf.q:10.0.0.1:11")
         self.assertEqual((nack["errcode"], nack["mtreqid"]), ("BAD_REQUEST", "7"))
 
+    def test_whose_request_it_is(self) -> None:
+        """A CM's is answered where the CM listens, whatever process it names; one of an MCU that does not say which it
+        is has nobody to be answered: least of all the CM."""
+        self.css.take({"type": "CM_CMU_MUTE_REQ", "confE164": "x", "ip": "10.0.0.1", "pid": "11"}, to.CONTROL_QUEUE)
+        self.assertEqual([body["type"] for body in self.site.bodies(CM_NOTICES)], ["CMU_CM_MUTE_NACK"])
+        self.css.take({"type": "CMU_CM_MUTE_REQ", "confE164": "x"}, to.MCU_QUEUE)
+        self.assertEqual(len(self.site.bodies(CM_NOTICES)), 1)
+        self.assertEqual(len(self.site.letters(to.PARK_QUEUE)), 2)
+
     def test_nobody_there(self) -> None:
         """The requester has gone: the NACK is dropped and counted, the message parked."""
         self.css.take(create(duration=-1), reply_to="gone")
