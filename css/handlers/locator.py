@@ -58,6 +58,7 @@ class LocatorReports:
         self._session = session
         self._cleared = 0
         self._to_clear = False
+        self._clearing = False
         self._cleared_ms = 0
         self._filled: dict[str, int] = {}
         """Of which clearing a store's conferences have been reported again."""
@@ -72,8 +73,14 @@ class LocatorReports:
 
     async def tick(self) -> None:
         """One round. Fails with the last `StoreError`; what is left is done by the next one."""
+        if self._clearing:
+            return
         if self._to_clear:
-            await self._clear()
+            self._clearing = True
+            try:
+                await self._clear()
+            finally:
+                self._clearing = False
         if not self._to_clear and self._duty.settled:
             await self._fill()
 

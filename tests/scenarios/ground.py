@@ -21,10 +21,11 @@ from css.adapters.amqp.bus import AmqpBus
 from css.adapters.crypto.fernet import FernetCipher
 from css.adapters.memory.bus import MemoryBroker, MemoryBus
 from css.adapters.memory.ledger import MemoryLedger
-from css.adapters.memory.planned import MemoryLocatorBook, MemoryPlanned
+from css.adapters.memory.planned import MemoryLocatorBook, MemoryPlanned, MemoryPlanner
 from css.adapters.memory.sql import MemoryDatabase
 from css.adapters.memory.store import MemoryPlatformState, MemoryStore
 from css.adapters.pending import PendingPublishes
+from css.adapters.redis.planned import RedisPlanner
 from css.adapters.redis.settings import RedisSettings
 from css.adapters.redis.store import RedisStore, connect
 from css.adapters.sql.database import SqlDatabase
@@ -32,6 +33,7 @@ from css.adapters.sql.engine import SqlSettings
 from css.config import Settings, parse
 from css.connections import ServerConnector
 from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
+from css.peers.planner import Planner
 from css.peers.platform import PlatformPeers
 from css.ports.bus import IBus
 from css.ports.ledger import ILedger
@@ -190,6 +192,18 @@ class MemoryGround:
         """Delete a queue."""
         self.brokers[moid].delete_queue(queue)
 
+    def planner(self, moid: str) -> Planner:
+        """The CM as it plans for a source platform."""
+        return Planner(MemoryPlanner(self.stores[moid].server))
+
+    async def deafen(self, moid: str) -> None:
+        """All links of those who listen to a platform's Redis are lost, until `undeafen`."""
+        self.stores[moid].server.channels.close()
+
+    async def undeafen(self, moid: str) -> None:
+        """They may come back."""
+        self.stores[moid].server.channels.open()
+
     def queue_length(self, moid: str, queue: str) -> int:
         return self.brokers[moid].queue_length(queue)
 
@@ -328,6 +342,19 @@ class ServerGround:
     async def delete_queue(self, moid: str, queue: str) -> None:
         """Delete a queue."""
         await self.on_channel(moid, lambda channel: channel.queue_delete(queue))
+
+    def planner(self, moid: str) -> Planner:
+        """The CM as it plans for a source platform."""
+        return Planner(RedisPlanner(self.stores[moid].link))
+
+    async def deafen(self, moid: str) -> None:
+        """All links of those who listen to a platform's Redis are lost, until `undeafen`."""
+        await self.stores[moid].link.command("ACL", "SETUSER", "default", "-subscribe")
+        await self.stores[moid].link.command("CLIENT", "KILL", "TYPE", "pubsub")
+
+    async def undeafen(self, moid: str) -> None:
+        """They may come back."""
+        await self.stores[moid].link.command("ACL", "SETUSER", "default", "+subscribe")
 
     async def on_channel(self, moid: str, use: Callable[[Any], Any]) -> Any:
         """Have `use(channel)` called in a thread, with pika's blocking channel to a platform's vhost."""
