@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from css.domain.planned import FAMILIES, Planned
+from css.ports.planned import FAMILIES, Planned
 from css.ports.store import Fields
 
 

@@ -59,6 +59,7 @@ from css.timers.due import DueWork
 from css.timers.restore import RestoreTimer
 from css.timers.sweep import OutboxSweep
 from css.timers.watch import McuWatch, RoomWatch
+from tests.handlers.directory import FakeDomains
 from tests.handlers.reporting import make_reports
 from tests.handlers.templating import make_templates
 from tests.handlers.watching import make_monitoring
@@ -70,26 +71,6 @@ CM_NOTICES, CM_REPLIES, PARKED = "meeting.mccntf.q", "cm.reply.q", to.PARK_QUEUE
 HOSTS = ("10.0.0.1", "10.0.0.2", "10.0.0.3")
 
 _PEERS = {RMS: to.TO_RMS, LOCATOR: to.TO_LOCATOR, BILLING: to.TO_BILLING, CM_NOTICES: to.TO_CM_NOTICE}
-
-
-class FakeDomains:
-    """A directory that a test changes by hand: `current` is the truth, `seen` what was last read of it."""
-
-    def __init__(self, domains: dict[str, str]) -> None:
-        self.current = domains
-        self.seen = dict(domains)
-        self.generation = ""
-        self.refreshed = 0
-
-    async def platform_of(self, moid: str) -> str | None:
-        return self.seen.get(moid)
-
-    def guards(self, platform: str) -> tuple[tuple[str, str], ...]:
-        return (("css/domains/generation", self.generation),)
-
-    async def refresh(self) -> None:
-        self.refreshed += 1
-        self.seen = dict(self.current)
 
 
 class Site:
