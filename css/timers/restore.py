@@ -39,11 +39,16 @@ class RestoreTimer:
         self._state = state
         self._restoring = restoring
         self._rate_per_second = rate_per_second
+        self._rounds = 0
 
     async def tick(self) -> None:
         """One round. A store that is away does not keep the others waiting. Fails with the last `StoreError`."""
         failed: StoreError | None = None
-        for moid in self._platforms().service:
+        service = self._platforms().service
+        # Each has the first choice of the places in its turn: what waits in one store may have use for all of them.
+        first = self._rounds % len(service)
+        self._rounds += 1
+        for moid in service[first:] + service[:first]:
             store = self._stores.get(moid)
             try:
                 if store is not None:

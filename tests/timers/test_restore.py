@@ -54,12 +54,26 @@ class Pace(RestoreCase):
         self.css.run(self.css.restore_timer(0).tick())
         self.assertEqual(len(set(self.begun())), 520)
 
-    def test_all_that_is_served_shares(self) -> None:
-        """One rate for the restores of this platform, those for another platform included."""
-        for n in range(3):
+    def of_pb(self, count: int) -> None:
+        """Conferences of pB that run on 10.0.0.1."""
+        for n in range(count):
             request = self.give(self.ask(e164=f"7{n}", moid="uB"), "10.0.0.1")
             ack = {"type": "MCU_MAU_CREATECONF_ACK", "pid": "11"} | {k: request[k] for k in ("confE164", "ip", "epoch")}
             self.css.take(ack, "MAU.MCU.Q", correlation_id=f"pB/7{n}/{request['epoch']}")
+
+    def test_none_that_is_served_keeps_the_places_of_the_others(self) -> None:
+        """However much waits in one store, perhaps for capacity that will not come."""
+        self.of_pb(3)
+        self.waiting(*(str(n) for n in range(20)))
+        timer = self.css.restore_timer(4.0)
+        for _ in range(6):
+            self.css.run(timer.tick())
+            self.site.clock.advance(0.25)
+        self.assertEqual(sum(e164 in ("70", "71", "72") for e164 in self.begun()), 3)
+
+    def test_all_that_is_served_shares(self) -> None:
+        """One rate for the restores of this platform, those for another platform included."""
+        self.of_pb(3)
         self.waiting(*(str(n) for n in range(3)))
         timer, counts = self.css.restore_timer(4.0), []
         for _ in range(6):
