@@ -106,6 +106,7 @@ class Work:
         self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe, world.peers)
         rounds = conference_rounds(core, self._mcus.overdue, self._restoring, self._rebuilding)
         rounds.append(("monitors", DUE_SECONDS, self.controlling.monitors.tick))
+        self._flush = self._ticker("outbox flush", FLUSH_SECONDS, core.flush)
         tickers = [self._ticker(name, seconds, core.duty.while_on(work)) for name, seconds, work in rounds]
         self.tickers = [*tickers, *self._house_rounds()]
         self._licence_ticker = self._ticker(
@@ -207,7 +208,7 @@ class Work:
             self._ticker("duty", DUTY_SECONDS, core.duty.tick),
             self._ticker("legacy conferences", LEGACY_SECONDS, self._legacy.read),
             self._ticker("outbox sweep", min(1.0, timers.outbox_lease_seconds / 2), sweep.tick),
-            self._ticker("outbox flush", FLUSH_SECONDS, core.flush),
+            self._flush,
             self._ticker("silence on control", DUE_SECONDS, self.controlling.passed.tick),
             self._ticker("forwards in doubt", DUE_SECONDS, core.doubtful.tick),
             self._ticker("rows", ROWS_SECONDS, core.write_rows),
@@ -235,6 +236,8 @@ class Work:
     def refuse(self) -> None:
         """Take only what CMs ask, and what MCUs list: the own platform is abnormal."""
         self.duty.suspended()
+        # Refusals go through the outbox: what is delivered must not be sent again once the platform is normal.
+        self._flush.start()
         self.reporting.start()
         self._consume([to.CM_QUEUE, to.CONTROL_QUEUE, to.MCU_QUEUE])
 

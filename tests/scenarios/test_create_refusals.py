@@ -187,7 +187,7 @@ class OwnPlatformRefusals(Scenario):
         answer = await within(self.cm.release(E164, mtreqid="1"))
         self.assertEqual((answer["type"], answer["errcode"]), ("MAU_CM_RELEASECONF_NACK", "PLATFORM_ABNORMAL"))
         self.assertEqual(self.site.peers.rms.requests(), 0)
-        self.assertEqual(await self.ground.dump(PLATFORM), {})
+        await self.nothing_left()
         self.site.peers.pms.broadcast_platform(PLATFORM, "normal")
         await self.stage.served(PLATFORM)
         await self.stage.user_domain(PLATFORM, USER)
