@@ -187,8 +187,10 @@ class AsProcess(SynchronousTestCase):
     def test_a_platform_dies_and_returns(self) -> None:
         """Its backup takes over what the plan said; it gives nothing back but what is new; nothing is lost."""
         run = self.run_demo()
-        number = run.wait_for(r"platform-a +0\d+ +runs on MCU 10\.1").split()[2]
-        run.wait_for(r"runs on MCU 10\.2")
+        run.wait_for("in service")
+        run.type("create 早\n" * 8 + "create 末\ncreate 末\n")  # those that end by themselves are the oldest
+        number = run.wait_for(r"platform-a +0\d+ +is asked for by .*: 末").split()[2]
+        run.wait_for(f"{number} +runs on MCU 10.1")
         run.type("plan takeover A\nplan takeover x\n")
         run.wait_for("dry run on platform-b: takeover platform-a; nothing is written")
         run.wait_for("plan: give one of the platforms: platform-a, platform-b")
@@ -208,6 +210,19 @@ class AsProcess(SynchronousTestCase):
         self.assertEqual((summary["lost"], summary["answered"]), (0, summary["created"]))
         self.assertEqual(run.errors, [])
         self.assert_nothing_left()
+
+    def test_typed_before_it_is_in_service(self) -> None:
+        """It is done once that is so: a platform that is down from the start would keep the demo from beginning."""
+        run = self.run_demo("8")
+        run.type("platform-down A\ncreate 早\n")
+        run.wait_for("the PMS says that platform-a is abnormal")
+        run.wait_for("is asked for by .*: 早")
+        run.type("platform-up A\n")
+        self.assertEqual(run.wait(), 0)
+        told = [line for line in run.lines if "in service" in line or "platform-a is abnormal" in line]
+        self.assertIn("platform-a is in service", told[0])
+        self.assertEqual(run.summary()["lost"], 0)
+        self.assertEqual(run.errors, [])
 
     def test_interrupted(self) -> None:
         """Without input it goes on, at rest; a second one keeps off its folder; Ctrl-C ends it in order."""

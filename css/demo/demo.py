@@ -76,7 +76,16 @@ class Demo:
         self._finished: Deferred[None] = Deferred()
         self._starting: Deferred[list[Conference]] | None = None
         self._served = False
+        self._held: list[str] = []
+        """Lines that were typed before the demo was in service."""
         self.commands = Commands(self._table(), screen.say)
+
+    def take(self, line: str) -> None:
+        """Do what a line asks for; before the demo is in service only what ends or explains it, the rest then."""
+        if self._served or line.strip().lower() in ("", "help", "quit"):
+            self.commands.take(line)
+        else:
+            self._held.append(line)
 
     def _table(self) -> dict[str, Command]:
         changes, trouble = self._changes, self._trouble
@@ -140,6 +149,8 @@ class Demo:
         self._telling.start()
         self._greet(earlier)
         self._traffic.start()
+        for line in self._held:
+            self.commands.take(line)
 
     def _greet(self, earlier: list[Conference]) -> None:
         for platform in PLATFORMS:

@@ -74,7 +74,7 @@ def live(reactor: Any, folder: Folder, screen: Screen, valkey: Valkey, seconds: 
     world = World(reactor, random, folder.path, (HOST, valkey.port), key, str(uuid.uuid4()))
     demo = Demo(reactor, world, screen, random, lambda: valkey.running, seconds)
     screen.on_gone = lambda: demo.finish("nobody reads this any more")
-    commands = Input(reactor, 0, demo.commands.take)
+    commands = Input(reactor, 0, demo.take)
 
     def begin() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
