@@ -81,6 +81,16 @@ async def silent_controls(scene: Scene) -> None:
     await finished([cm.control("CM_CMU_MUTE_REQ", "031", n=n) for n in range(2)])
 
 
+async def monitors(scene: Scene) -> None:
+    """Three monitors of a conference: one is stopped, one is heard of once more; in the end none is wanted."""
+    cm = scene.peers.cm
+    await cm.create("032", "监控", "u-good", mtreqid="1")
+    await finished([cm.start_monitor("032", f"w{n}") for n in range(3)])
+    cm.heartbeat("032", "w1")
+    await cm.stop_monitor("032", "w2")
+    await _process_of(scene, "032").inbox.wait_for("MAU_CMU_STOPMONITOR_CMD", "032", 2)
+
+
 def _process_of(scene: Scene, e164: str) -> CmuProcess:
     hosts: list[CmuHost] = list(scene.peers.hosts.values())
     (found,) = [host.process_of(e164) for host in hosts if e164 in host.conferences]

@@ -8,7 +8,18 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from tests.scenarios.days import HOSTS, USERS, Day, changes, controls, ordinary, prepare, silence, silent_controls
+from tests.scenarios.days import (
+    HOSTS,
+    USERS,
+    Day,
+    changes,
+    controls,
+    monitors,
+    ordinary,
+    prepare,
+    silence,
+    silent_controls,
+)
 from tests.scenarios.ground import ServerGround
 from tests.scenarios.kills import Kills, live_through
 from tests.scenarios.processes import Scene
@@ -173,6 +184,23 @@ class KillTests(TestCase):
                 "McuControl.before_ack",
                 "McuControl.before_ack:4",
             ),
+        )
+
+    def test_monitors(self) -> Deferred[None]:
+        """Started, heard of, stopped, expired: none lives on, and none is left in a record (seed 10)."""
+        return self.equal(
+            monitors,
+            each_at(
+                "monitor_start.before_commit",
+                "monitor_start.after_commit",
+                "StartMonitorRequest.before_ack",
+                "monitor_heard.after_commit",
+                "MonitorHeartbeatNotice.before_ack",
+                "monitor_stop.after_commit",
+                "monitor_expiry.after_commit",
+                "told:MAU_CMU_STOPMONITOR_CMD",
+            ),
+            monitor_timeout_seconds=4.0,
         )
 
     def test_silence_on_control(self) -> Deferred[None]:
