@@ -229,7 +229,7 @@ LASTING = re.compile(
 )
 """Keys that belong to no conference."""
 EXPIRING = re.compile(
-    r"css/ended/\d+|css/req/(fwd-)?[0-9a-f-]+|css/(penalty|loss|losses)/.+|css/(listseq|replaced|unknown|bucket|ledger)/.+"
+    r"css/ended/\d+|css/req/(fwd-)?[0-9a-f-]+@?|css/(penalty|loss|losses)/.+|css/(listseq|replaced|unknown|bucket|ledger)/.+"
 )
 """Keys that may stay for a while."""
 

@@ -16,7 +16,7 @@ LASTING = re.compile(
 """Keys that belong to no conference."""
 EXPIRING = {
     re.compile(r"css/ended/\d+"): 24 * 3600,
-    re.compile(r"css/req/(fwd-)?[0-9a-f-]+"): 600,
+    re.compile(r"css/req/(fwd-)?[0-9a-f-]+@?"): 600,
     re.compile(r"css/penalty/.+"): 30,
     re.compile(r"css/losses/.+"): 1200,
     re.compile(r"css/loss/.+"): 60,
