@@ -1,4 +1,4 @@
-"""A platform dies and returns, and CSS or the links between the platforms fail in the middle of it: figures of
+"""A platform dies and returns, and CSS, a broker, the links between the platforms fail in the middle of it: figures of
 issue 4 (real servers)."""
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, ClassVar
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.threads import deferToThread
 
 from css.peers.cm import Request
 from css.peers.cmu_process import CmuProcess
@@ -16,20 +17,27 @@ from tests.scenarios.case import pause
 from tests.scenarios.crowd import Crowd
 from tests.scenarios.figures import note
 from tests.scenarios.ground import finished, reactor, until
+from tests.scenarios.pair import TwoNodeGround
 from tests.scenarios.pair_processes import PairScene
 from tests.scenarios.takeoverscale import (
     BACKUP,
     CONTROL,
+    DEFAULTS,
+    HOSTS,
     MAIN,
+    MOST_SECONDS,
     SETTLE_SECONDS,
     TakeoverScaleCase,
     control,
     delay,
 )
+from tests.servers import RabbitMQServer, servers
 
 CUT_SECONDS = scaled(2.0, 20.0)
 LATE_SECONDS = scaled(0.5, 1.0)
 """How long MCUs think about a request: then there is a middle of the takeover, and of forwarding."""
+LONGEST_RESTART_SECONDS = 30.0
+"""In which a broker is back, on a busy machine."""
 
 
 class FaultCase(TakeoverScaleCase):
@@ -78,6 +86,38 @@ class CssOfTheMainPlatform(FaultCase):
         answered = scene.peers(MAIN).cm.inbox.count("CMU_CM_MUTEMT_ACK")
         note("the main CSS was killed", forwarded=self.asked_of_mcus(crowd).total(), answered=answered)
         await scene.run(MAIN)
+
+
+class BrokerOfTheBackup(FaultCase):
+    """It is restarted when a quarter of the restores has been asked for."""
+
+    most_seconds: ClassVar[float] = MOST_SECONDS + LONGEST_RESTART_SECONDS + DEFAULTS["creating_timeout_seconds"]
+    """A restore whose request, or answer, is lost in the restart is tried again after its time-out."""
+    restored_once: ClassVar[bool] = False
+
+    async def test_restarted_in_the_takeover(self) -> None:
+        self.rabbitmq: RabbitMQServer = await deferToThread(servers().private_rabbitmq)
+        self.addCleanup(deferToThread, self.rabbitmq.close)
+        scene, crowd = await self.crowded(TwoNodeGround(self.rabbitmq))
+        for ip in HOSTS[BACKUP]:
+            crowd.hosts[ip].mood.late(LATE_SECONDS)
+        await self.taken_over(scene, crowd)
+        await self.returned(scene, crowd)
+        numbers = self.some(crowd)
+        await self.controlled(scene, numbers)
+        await self.renamed(scene, crowd, numbers)
+        await self.delayed(scene, crowd, numbers)
+        await self.ended(scene, crowd, set(numbers))
+
+    async def meanwhile(self, crowd: Crowd) -> None:
+        """See `TakeoverScaleCase.meanwhile`."""
+        await until(lambda: 4 * crowd.restores_asked().total() >= self.count, MOST_SECONDS, "a quarter is asked for")
+        restored, began = len(crowd.restored_at), reactor.seconds()
+        await deferToThread(self.rabbitmq.restart)
+        away = reactor.seconds() - began
+        note("the backup's broker restarted", restored_before=restored, away_seconds=away)
+        self.assertLess(restored, self.count, "it was in the middle of it")
+        self.assertLess(away, LONGEST_RESTART_SECONDS)
 
 
 class LinkBetweenThePlatforms(FaultCase):
