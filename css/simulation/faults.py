@@ -8,6 +8,7 @@ from css.simulation.broker import Face
 from css.simulation.fault import Fault, Heal, nothing
 from css.simulation.losses import CapacityGone, CrashMcu, MoodyMcu, MoodyRms, MuteMcu, RoomLost, UserEndsRestore
 from css.simulation.network import Wire
+from css.simulation.platforms import BETWEEN_PLATFORMS
 from css.simulation.servers import ServerLink
 from css.simulation.world import Site
 
@@ -406,4 +407,5 @@ FAULTS: tuple[type[Fault], ...] = (
     Load,
     RollingRestart,
     ClogLinks,
+    *BETWEEN_PLATFORMS,
 )

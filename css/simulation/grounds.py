@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from css.adapters.memory.keys import record_key
+from css.adapters.memory.keyspace import Keyspace
 from css.domain.conference import Attempt
 from css.domain.effects import EndReason
 from css.handlers import addresses as to
@@ -23,8 +24,12 @@ from css.simulation.world import Committed, Site, World
 Told = tuple[str, str, int | None]
 """A number, the address of its host, the epoch as its host knows it; hosts that know no epochs say None."""
 
-PROMPT_SECONDS = 5.0
+PROMPT_SECONDS = 2.0
 """How soon a late ACK is answered with a release, where nothing keeps CSS from it."""
+LONGEST_OVER_SECONDS = 10.0
+"""By how much a conference may outlive its end, where nothing keeps CSS from ending it."""
+LONGEST_RESTORING_SECONDS = 45.0
+"""The same for one that is not `ongoing`: somebody may just have been asked to restore it."""
 
 
 class GroundedInMcus(Invariant):
@@ -67,7 +72,7 @@ class GroundedInMcus(Invariant):
         ip, epoch, end = before["ip"], before["epoch"], int(before.get("endtime", "0"))
         if reason == EndReason.RELEASED and not _is_among(self._over, e164, ip, epoch):
             self.fail(f"{e164} with epoch {epoch} ended on {ip}, which never said so", e164)
-        elif reason == EndReason.LOST and self._runs(c.moid, e164, ip, epoch):
+        elif reason == EndReason.LOST and self._runs(before["platformmoid"], e164, ip, epoch):
             self.fail(f"{e164} with epoch {epoch} is given up for lost, and runs on {ip}", e164)
         elif reason == EndReason.EXPIRED and not 0 < end * 1000 <= c.keys.now_ms() + CLOCK_ERROR_MS:
             self.fail(f"{e164} is over before its end, {end}", e164)
@@ -89,6 +94,29 @@ class GroundedInMcus(Invariant):
 
 CLOCK_ERROR_MS = 120_000
 """By how much an instance may be wrong about the clock of Redis, which was set."""
+
+
+class EndsInTime(Invariant):
+    """Seed 9.3, while nothing keeps CSS from its work: what has reached its end is over soon."""
+
+    code = "seed 9.3"
+
+    def look(self) -> None:
+        """See `Invariant.look`."""
+        since = self.world.timeline.now - LONGEST_OVER_SECONDS
+        if self.world.calm_since(since):
+            restoring_too = self.world.calm_since(self.world.timeline.now - LONGEST_RESTORING_SECONDS)
+            for redis in self.world.redis.values():
+                self._look_at(redis.store.server.keyspace, restoring_too)
+
+    def _look_at(self, keys: Keyspace, restoring_too: bool) -> None:
+        now = keys.now_ms() / 1000
+        for key in keys.keys_with("confex/"):
+            record = keys.hash(key)
+            end, runs = int(record["endtime"]), record["state"] == "ongoing"
+            latest = now - (LONGEST_OVER_SECONDS if runs else LONGEST_RESTORING_SECONDS)
+            if (runs or restoring_too) and 0 < end < latest:
+                self.fail(f"{key} has outlived its end, {end}", key.partition("/")[2])
 
 
 def _is_among(told: set[Told], e164: str, ip: str, epoch: str) -> bool:

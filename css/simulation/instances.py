@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 
 from css.config import Settings, parse
+from css.domain.platforms import PlatformState
+from css.handlers.startup import Phase
 from css.ports.bus import IBus
 from css.service import CssService
 from css.simulation.broker import HEARTBEAT_TIMEOUT_SECONDS, Face
@@ -70,9 +72,25 @@ class Instance:
         servers = (*self.world.redis.values(), self.world.sql)
         return [link for server in servers for link in server.links if link.process is self.process]
 
+    @property
+    def connected(self) -> bool:
+        """Whether it has a link to everything that it ever tried to reach."""
+        links = [face.link for face in self.faces]
+        return all(link is not None and link.is_open for link in links) and all(link.up for link in self.links)
+
+    @property
+    def serves_itself_only(self) -> bool:
+        """Whether it serves, and knows every platform to be normal."""
+        startup = self.service.startup
+        states = [known.state for known in startup.platforms().known.values()]
+        return startup.phase is Phase.SERVING and all(state is PlatformState.NORMAL for state in states)
+
     def start(self) -> None:
-        """Begin a life."""
+        """Begin a life, as soon as anybody does that here."""
         world = self.world
+        if world.sites[self.moid].dark:
+            world.timeline.at(world.timeline.now + 1.0, self.start)
+            return
         self.lives += 1
         self.stopping = None
         self._probes_left = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from css.domain.conference import Situation
+from css.domain.conference import Conference, Situation
 from css.peers.mood import Mood
 from css.simulation.fault import Fault, Heal
 from css.simulation.world import Site
@@ -122,9 +122,9 @@ RESTORING = (Situation.PENDING_RESTORE, Situation.RESTORE_ASKING_RMS, Situation.
 
 
 class UserEndsRestore(Fault):
-    """A host dies, and users end some of its conferences at any instant of their restores."""
+    """A host dies, and users end some of its conferences, or move their ends, at any instant of their restores."""
 
-    code, name, seconds, weight = "22", "ended in mid-restore", (20.0, 45.0), 1.0
+    code, name, seconds, weight = "22", "ended or extended in mid-restore", (20.0, 45.0), 1.0
     spares_css = True
 
     def begin(self, site: Site) -> Heal | None:
@@ -142,10 +142,17 @@ class UserEndsRestore(Fault):
             for c in site.conferences():
                 if c.e164 in chosen and c.situation in RESTORING and self.random.random() < 0.3:
                     chosen.remove(c.e164)
-                    self.note(f"ended {c.situation.value}")
-                    self.workloads[site.moid].release_all([c.e164])
+                    self._act(site, c)
             if chosen and self.world.faulty and self.world.timeline.now < until:
                 self.later(LOOK_SECONDS * self.random.random(), look)
 
         look()
         return host.restart
+
+    def _act(self, site: Site, c: Conference) -> None:
+        if c.endtime and self.random.random() < 0.7:
+            self.note(f"extended {c.situation.value}")
+            self.workloads[site.moid].delay(c.e164)
+        else:
+            self.note(f"ended {c.situation.value}")
+            self.workloads[site.moid].release_all([c.e164])

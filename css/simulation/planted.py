@@ -4,7 +4,7 @@ nothing."""
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -29,48 +29,12 @@ from css.ports.bus import Outgoing
 from css.ports.sql import RowWrite
 from css.ports.store import Commit, RequestWrite
 from css.simulation import instances
+from css.simulation.plant import Mutations, Plant
+from css.simulation.planted_abroad import PLANTED_ABROAD
 from css.timers import sweep
 from css.timers.bookings import BookingCheck
 from css.timers.due import DueWork
 from css.timers.restore import RestoreTimer
-
-
-class Mutations:
-    """What was put in the place of what."""
-
-    def __init__(self) -> None:
-        self._undo: list[Callable[[], None]] = []
-
-    def set(self, owner: Any, name: str, value: Any) -> Any:
-        """Replace an attribute. @return: what was there; a function of a class unbound."""
-        before = inspect.getattr_static(owner, name)
-        setattr(owner, name, value)
-        self._undo.append(lambda: setattr(owner, name, before))
-        return before
-
-    def put(self, table: Any, key: Any, value: Any) -> Any:
-        """Replace an entry of a dict. @return: what was there."""
-        before = table[key]
-        table[key] = value
-        self._undo.append(lambda: table.__setitem__(key, before))
-        return before
-
-    def alter(self, owner: Any, name: str, **fields: Any) -> None:
-        """Have a function's result changed in some fields."""
-        before = getattr(owner, name)
-        self.set(owner, name, lambda *each: msgspec.structs.replace(before(*each), **fields))
-
-    def undo(self) -> None:
-        """Everything is as it was."""
-        while self._undo:
-            self._undo.pop()()
-
-
-class Plant(msgspec.Struct, frozen=True):
-    """A bug. `faults`: codes of the faults that bring it to light; empty: all."""
-
-    mutate: Callable[[Mutations], None]
-    faults: tuple[str, ...] = ()
 
 
 async def _do_nothing(*_: object, **__: object) -> None:
@@ -114,7 +78,7 @@ def _unbounded_prefetch(m: Mutations) -> None:
 
 def _epoch_of_ack_ignored(m: Mutations) -> None:
     for module in (creation, recovery):
-        m.set(module, "is_asked", lambda c, ip, epoch: ip == c.ip)
+        m.set(module, "is_asked", lambda c, event: event.ip == c.ip)
 
 
 def _no_version_check(m: Mutations) -> None:
@@ -158,8 +122,17 @@ def _release_not_sent(m: Mutations) -> None:
 
 def _late_ack_not_released(m: Mutations) -> None:
     m.set(machine, "_decide_absent", lambda event: ignore("nothing"))
-    for situation in (Situation.ASKING_RMS, Situation.ONGOING):
-        m.put(machine.TABLE, (situation, McuAccepted), lambda c, event, rules: ignore("nothing"))
+    for situation in Situation:
+        if situation is not Situation.ABSENT:
+            m.put(machine.TABLE, (situation, McuAccepted), _unless_late(machine.TABLE[situation, McuAccepted]))
+
+
+def _unless_late(rule: machine.Rule) -> machine.Rule:
+    def accepted(c: Any, event: Any, rules: Any) -> Decision:
+        asked = creation.is_asked(c, event)
+        return rule(c, event, rules) if asked else ignore("nothing")
+
+    return accepted
 
 
 def _ended_by_number_only(m: Mutations) -> None:
@@ -370,9 +343,10 @@ PLANTED: dict[str, Plant] = {
     "restores-not-told": Plant(_restores_not_told),
     "strangers-left": Plant(_strangers_left, ("16", "6b")),
     "missing-once-is-lost": Plant(_missing_once_is_lost),
-    "never-over": Plant(_never_over),
+    "never-over": Plant(_never_over, ("16", "15a")),
     "over-at-the-first-notice": Plant(_over_at_the_first_notice),
     "timers-follow-the-clock": Plant(_timers_follow_the_clock, ("21a",)),
+    **PLANTED_ABROAD,
 }
 
 

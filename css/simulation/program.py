@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -15,12 +16,14 @@ from twisted.logger import globalLogBeginner
 from css.simulation.fault import Fault
 from css.simulation.faults import FAULTS
 from css.simulation.planted import PLANTED, planted
-from css.simulation.runner import Result, run_seed
-from css.simulation.world import Shape
+from css.simulation.runner import Result, Shapes, run_seed
+from css.simulation.world import Shape, drawn_shape
 
 HUNT_SEEDS = 60
 """How many seeds a planted bug has to be caught in."""
 HUNT_MINUTES = 3.0
+NIGHT_BATCH = 4
+"""How many seeds are handed to a process at once: so many at most are begun after the time is over."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,13 +31,16 @@ def main(arguments: Sequence[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.planted is not None:
         return hunt(options.planted or list(PLANTED), options.minutes or HUNT_MINUTES)
-    shape = None
+    shape: Shape | None = None
     if options.instances:
         shape = Shape(instances=options.instances, hosts=options.hosts, old_hosts=options.old_hosts)
+    drawn = partial(drawn_shape, platforms=options.platforms)
     faults = faults_of(options.faults)
     first, _, last = (options.seeds or str(options.seed)).partition("-")
     minutes = options.minutes or 15.0
-    total = live(range(int(first), int(last or first) + 1), minutes, shape, faults, options.jobs)
+    if options.hours:
+        return night(int(first), options.hours, minutes, shape or drawn, faults, options.jobs)
+    total = live(range(int(first), int(last or first) + 1), minutes, shape or drawn, faults, options.jobs)
     _say(*total.lines(), *(told(total.violated, minutes, faults) if total.violated else ()))
     return 1 if total.violated else 0
 
@@ -95,9 +101,7 @@ class Total(msgspec.Struct):
         ]
 
 
-def live(
-    seeds: Iterable[int], minutes: float, shape: Shape | None, faults: tuple[type[Fault], ...], jobs: int = 1
-) -> Total:
+def live(seeds: Iterable[int], minutes: float, shape: Shapes, faults: tuple[type[Fault], ...], jobs: int = 1) -> Total:
     """Run seeds, at the same time in so many processes; stop at the first violation."""
     total = Total()
     one = partial(run_seed, minutes=minutes, shape=shape, faults=faults)
@@ -127,15 +131,39 @@ def _be_quiet() -> None:
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
 
 
+def night(first: int, hours: float, minutes: float, shape: Shapes, faults: tuple[type[Fault], ...], jobs: int) -> int:
+    """Run seeds, from the first one on, until the time is over; a violation stops nothing. @return: the exit status."""
+    began, total, violated = time.monotonic(), Total(), 0
+    one = partial(run_seed, minutes=minutes, shape=shape, faults=faults)
+    seed = first
+    with _mapping(jobs) as mapped:
+        while time.monotonic() < began + 3600 * hours:
+            batch = range(seed, seed + NIGHT_BATCH * jobs)
+            seed = batch.stop
+            for result in mapped(one, batch):
+                total.add(result)
+                if result.violation is not None:
+                    violated += 1
+                    _say(*told(result, minutes, faults)[-2:])
+    total.violated = None
+    _say(*total.lines()[:-1])
+    _say(
+        f"seeds {first}-{seed - 1}: {total.seeds}, {total.simulated_seconds / 3600:.1f} simulated hours, "
+        f"{sum(total.faults.values())} faults, {violated} violations, {(time.monotonic() - began) / 60:.1f} minutes"
+    )
+    return 1 if violated else 0
+
+
 def told(result: Result, minutes: float, faults: tuple[type[Fault], ...]) -> list[str]:
     """A violation: the end of its history, what struck, and how to see it again."""
     assert result.violation is not None
     codes = "all" if faults == FAULTS else ",".join(fault.code for fault in faults)
+    pair = " --platforms 2" if result.platforms == 2 else ""
     return [
         *result.last,
         f"faults: {dict(result.faults)}",
         f"seed {result.seed} violates {result.violation.code}: {result.violation.text}",
-        f"again: python -m css.simulation --seed {result.seed} --minutes {minutes:g} --faults {codes}",
+        f"again: python -m css.simulation --seed {result.seed} --minutes {minutes:g} --faults {codes}{pair}",
     ]
 
 
@@ -168,8 +196,9 @@ def caught_by(name: str, minutes: float, seeds: int = HUNT_SEEDS) -> int | None:
     """The first seed that catches a planted bug, None if none does."""
     with planted(name) as plant:
         faults = faults_of(",".join(plant.faults) or "all")
+        shapes = partial(drawn_shape, platforms=plant.platforms)
         for seed in range(1, seeds + 1):
-            result = run_seed(seed, minutes, None, faults)
+            result = run_seed(seed, minutes, shapes, faults)
             if result.violation is not None:
                 first_line = result.violation.text.splitlines()[0]
                 _say(f"caught {name} by seed {seed}: {result.violation.code} {first_line:.140}")
@@ -183,9 +212,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="", help="A-B: all of these")
     parser.add_argument("--minutes", type=float, default=0.0, help="simulated, under faults; 15 by default")
     parser.add_argument("--faults", default="all", help="codes, with commas; all; none")
+    parser.add_argument("--platforms", type=int, choices=(1, 2), default=1)
     parser.add_argument("--instances", type=int, default=0, help="0: drawn from the seed, with hosts")
     parser.add_argument("--hosts", type=int, default=4)
     parser.add_argument("--old-hosts", type=int, default=0, help="hosts that know no epochs")
+    parser.add_argument("--hours", type=float, default=0.0, help="seeds from --seed on, until the time is over")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--planted", nargs="*", default=None, help="hunt these planted bugs, or all")
     return parser

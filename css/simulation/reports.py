@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from css.domain.conference import Attempt
+from css.domain.conference import Attempt, Situation
 from css.handlers import addresses as to
 from css.messages.codec import Malformed, decode, wire_type
-from css.messages.control import CmControl
+from css.messages.control import CmControl, DelayAck, DelayRequest
 from css.messages.create import CreateAck, CreateRequest, ReleaseAck, ReleaseNotice, ReleaseRequest
 from css.messages.reports import BillNotice
 from css.peers.cm import NOTICES, TO_CSS, TO_MCU
@@ -38,6 +38,9 @@ class Asked(msgspec.Struct, eq=False):
     correlation_id: str
     answers: dict[str, str] = {}
     """By message id: the wire type, with the errcode of a refusal."""
+    refused: bool = False
+    """It was refused where there are two platforms. A refusal may come beside another answer there: what was said first
+    may be remembered in a store that can't be asked then."""
     waived: bool = False
     """It, or its answer, was deleted with a queue, or the answer found no queue: nobody owes anything any more."""
 
@@ -57,12 +60,13 @@ class RequestsAnswered(Invariant):
         self._made: Counter[str] = Counter()
         self._ran: set[str] = set()
         self._ended: Counter[str] = Counter()
+        self._moved: Counter[str] = Counter()
         self._makers: dict[tuple[str, str], str] = {}
 
     def published(self, moid: str, message: Outgoing, routed: bool) -> None:
         """See `Watcher.published`."""
         if not message.exchange and message.routing_key in self._reply_queues:
-            self._answer(message, routed)
+            self._answer(moid, message, routed)
         elif routed and (message.exchange, message.routing_key) in (TO_CSS, TO_MCU) and message.correlation_id:
             self._request(moid, message)
 
@@ -79,7 +83,7 @@ class RequestsAnswered(Invariant):
             request = decode(message.body)
         except Malformed:
             return
-        if isinstance(request, CreateRequest | ReleaseRequest | CmControl):
+        if isinstance(request, CreateRequest | ReleaseRequest | DelayRequest | CmControl):
             self.asked[message.correlation_id] = Asked(
                 moid,
                 wire_type(request),
@@ -91,7 +95,7 @@ class RequestsAnswered(Invariant):
                 {},
             )
 
-    def _answer(self, message: Outgoing, routed: bool) -> None:
+    def _answer(self, moid: str, message: Outgoing, routed: bool) -> None:
         fields: dict[str, Any] = msgspec.json.decode(message.body)
         asked = self.asked.get(message.correlation_id)
         if asked is None:
@@ -100,7 +104,13 @@ class RequestsAnswered(Invariant):
         e164 = asked.e164
         if message.routing_key != asked.reply_to or (fields["confE164"], fields["mtreqid"]) != (e164, asked.mtreqid):
             self.world.violate("I9", f"an answer to {asked.reply_to} went to {message.routing_key}: {fields}", e164)
+        if moid != asked.moid:
+            self.world.violate("I9", f"an answer to a request at {asked.moid} went to the broker of {moid}", e164)
         asked.waived = asked.waived or not routed
+        errcode = fields.get("errcode", "")
+        if errcode and len(self.world.sites) > 1:
+            asked.refused = True
+            return
         answer = f"{fields['type']} {fields.get('errcode', '')}"
         first = asked.answers.setdefault(message.message_id, answer)
         if first != answer:
@@ -118,6 +128,7 @@ class RequestsAnswered(Invariant):
             for answer in commit.answers:
                 self._ended[answer.key] += 1
             return
+        self._moves(c)
         attempt = commit.set_fields.get("attempt")
         if not c.before and attempt:
             requester = _attempt.decode(attempt).requester
@@ -129,9 +140,20 @@ class RequestsAnswered(Invariant):
         elif commit.set_fields.get("state") == "ongoing":
             self._ran.add(self._makers.get((e164, c.before["first_epoch"]), ""))
 
+    def _moves(self, c: Committed) -> None:
+        """A conference's end has moved, at a request."""
+        end = c.commit.set_fields.get("endtime", "")
+        if (
+            c.before.get("endtime", "0") not in ("0", end)
+            and end
+            and c.before["state"] == c.commit.set_fields.get("state", c.before["state"])
+        ):
+            for answer in c.commit.answers:
+                self._moved[answer.key] += 1
+
     def unanswered(self) -> list[Asked]:
         """Requests that are owed an answer."""
-        return [asked for asked in self.asked.values() if not asked.answers and not asked.waived]
+        return [asked for asked in self.asked.values() if not (asked.answers or asked.refused or asked.waived)]
 
     def settled(self) -> list[str]:
         """See `Invariant.settled`."""
@@ -155,6 +177,8 @@ class RequestsAnswered(Invariant):
                     return f"{asked.e164}: answered {answer}, but it made {made} conferences and ran: {ran}"
             elif asked.type == wire_type(ReleaseRequest) and (kind == wire_type(ReleaseAck)) != (self._ended[key] > 0):
                 return f"{asked.e164}: answered {answer}, but it ended {self._ended[key]} conferences"
+            elif asked.type == wire_type(DelayRequest) and self._moved[key] != (kind == wire_type(DelayAck)):
+                return f"{asked.e164}: answered {answer}, but it moved the end {self._moved[key]} times"
         return ""
 
 
@@ -166,27 +190,26 @@ class EndsReported(Invariant):
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self._ends: Counter[tuple[str, str]] = Counter()
-        self._bills: Counter[tuple[str, str]] = Counter()
-        self._notices: Counter[tuple[str, str]] = Counter()
+        self._ends: Counter[str] = Counter()
+        self._bills: Counter[str] = Counter()
+        self._notices: Counter[str] = Counter()
         self._ids: set[str] = set()
 
     def committed(self, c: Committed) -> None:
         """See `Watcher.committed`."""
         ran = c.commit.tombstone is not None and c.commit.tombstone.fields.get("reason") != "failed"
         if c.result.outcome is Outcome.DONE and c.commit.delete_record and ran:
-            self._ends[c.moid, c.commit.e164] += 1
+            self._ends[c.commit.e164] += 1
 
     def received(self, peer: Peer, received: Received) -> None:
         """See `Watcher.received`."""
         if received.message_id in self._ids:
             return  # a repeat, which went to another CM than the first one
         self._ids.add(received.message_id)
-        moid = next((site.moid for site in self.world.sites.values() if peer in (site.bmc, *site.cms)), "")
         if received.type == wire_type(BillNotice):
-            self._bills[moid, received.e164] += 1
+            self._bills[received.e164] += 1
         elif received.type == wire_type(ReleaseNotice) and received.queue == NOTICES:
-            self._notices[moid, received.e164] += 1
+            self._notices[received.e164] += 1
 
     def settled(self) -> list[str]:
         """See `Invariant.settled`."""
@@ -195,7 +218,7 @@ class EndsReported(Invariant):
             keys = sorted(set(counted) | set(self._ends))
             for key in keys:
                 if counted[key] != self._ends[key]:
-                    found.append(f"{key[1]}: {counted[key]} {what} for {self._ends[key]} ends")
+                    found.append(f"{key}: {counted[key]} {what} for {self._ends[key]} ends")
         return [*found, *self._reached()]
 
     def ended(self) -> list[str]:
@@ -204,15 +227,23 @@ class EndsReported(Invariant):
 
     def _reached(self) -> list[str]:
         """Where locator and SQL disagree with the records."""
-        running = {
-            c.e164: c.platformmoid for site in self.world.sites.values() for c in site.conferences() if c.has_run
-        }
-        told = {e164: moid for site in self.world.sites.values() for e164, moid in _locator(site.upu).items()}
+        alive = [c for c in self.world.conferences() if c.has_run]
+        running = {c.e164: c.platformmoid for c in alive}
+        # What waits for old hardware is not told again to a locator that was cleared: it can't be reached.
+        waiting = {c.e164 for c in alive if c.situation is Situation.PENDING_RESTORE}
         rows = {e164: row.platformmoid for e164, row in self.world.sql.database.rows.items()}
-        found = []
-        for what, known in (("the locator", told), ("SQL", rows)):
-            for e164 in sorted(set(known) ^ set(running)):
-                found.append(f"{what} and the records disagree on {e164}: {known.get(e164)}, {running.get(e164)}")
+        found = [
+            f"SQL and the records disagree on {e164}: {rows.get(e164)}, {running.get(e164)}"
+            for e164 in sorted({*rows, *running})
+            if rows.get(e164) != running.get(e164)
+        ]
+        for moid, site in self.world.sites.items():
+            told = _locator(site.upu)
+            found += [
+                f"the locator of {moid} and the records disagree on {e164}: {told.get(e164)}, {running.get(e164)}"
+                for e164 in sorted({*told, *running})
+                if told.get(e164) != (moid if running.get(e164) == moid else None) and e164 not in waiting
+            ]
         return found
 
 

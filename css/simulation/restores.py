@@ -60,8 +60,8 @@ class RestoresPaced(Invariant):
         super().__init__(world)
         self._levels: dict[str, tuple[float, float, float]] = {}
         """By platform: places left, when (true time), and how wrong the clock of Redis was."""
-        self._unused: dict[str, int] = {}
-        """By platform, places that were drawn and have not been used."""
+        self._unused = 0
+        """Places that were drawn, on any platform, and have not been used: a backup restores in another's store."""
 
     def drawn(self, moid: str, burst: int, places: int) -> None:
         """See `Watcher.drawn`."""
@@ -70,7 +70,7 @@ class RestoresPaced(Invariant):
         # A clock that was set may fill the bucket, but not above its brim.
         level = burst if wrong != was_wrong else min(burst, level + (now - at) * self.world.shape.restore_rate)
         self._levels[moid] = (level - places, now, wrong)
-        self._unused[moid] = self._unused.get(moid, 0) + places
+        self._unused += places
         if level - places < -1:
             self.fail(f"{moid}: {places} places were drawn where there were {level:.1f}")
 
@@ -80,9 +80,28 @@ class RestoresPaced(Invariant):
             return
         if c.before.get("attempt") or not c.commit.set_fields.get("attempt"):
             return
-        self._unused[c.moid] = self._unused.get(c.moid, 0) - 1
-        if self._unused[c.moid] < 0:
+        self._unused -= 1
+        if self._unused < 0:
             self.fail(f"{c.commit.e164}: its restore begins without a place in the rate", c.commit.e164)
+
+
+class VoidedWithReason(Invariant):
+    """I3 and seed 2.3.1, at each commit: a placement that runs is void only if its room or its platform has been
+    abnormal, or the platform has just been that; what is bound to old hardware is left where it is."""
+
+    code = "seed 2.3.1"
+
+    def committed(self, c: Committed) -> None:
+        """See `Watcher.committed`."""
+        before, commit = c.before, c.commit
+        voided = commit.set_fields.get("state") == "pending_restore" and before.get("state") == "ongoing"
+        if c.result.outcome is not Outcome.DONE or not voided or c.keys.hash(record_key(commit.e164))["ip"]:
+            return
+        site = self.world.sites[before["platformmoid"]]
+        if before["legacy"] == "1":
+            self.fail(f"{commit.e164} is taken off old hardware", commit.e164)
+        elif not site.troubled_lately and before["roommoid"] not in site.rooms_lost_lately:
+            self.fail(f"{commit.e164} is taken off {before['ip']} for no reason", commit.e164)
 
 
 class OnePlatform(Invariant):

@@ -49,14 +49,20 @@ INVARIANTS: tuple[type[Invariant], ...] = (
     invariants.OnePlacement,
     grounds.GroundedInMcus,
     grounds.LateAcksReleased,
+    grounds.EndsInTime,
     grounds.RestoresTold,
     restores.AliveOrPending,
     restores.RestoresPaced,
+    restores.VoidedWithReason,
     restores.OnePlatform,
     restores.AllRestored,
     invariants.Bounded,
     invariants.NothingLeft,
 )
+
+
+Shapes = Shape | Callable[[int], Shape]
+"""The shape of all worlds, or what draws that of each seed."""
 
 
 class Result(msgspec.Struct):
@@ -73,16 +79,17 @@ class Result(msgspec.Struct):
     cpu_seconds: float
     last: list[str]
     """The end of the history, if there is a violation."""
+    platforms: int = 1
 
 
 class Run:
     """One seed."""
 
     def __init__(
-        self, seed: int, minutes: float, shape: Shape | None = None, faults: tuple[type[Fault], ...] = FAULTS
+        self, seed: int, minutes: float, shape: Shapes = drawn_shape, faults: tuple[type[Fault], ...] = FAULTS
     ) -> None:
         self.minutes = minutes
-        self.world = world = World(seed, shape or drawn_shape(seed))
+        self.world = world = World(seed, shape if isinstance(shape, Shape) else shape(seed))
         self.invariants = [kind(world) for kind in INVARIANTS]
         world.watchers += self.invariants
         self.workloads = {moid: Workload(world, site) for moid, site in world.sites.items()}
@@ -107,6 +114,7 @@ class Run:
             simulated_seconds=world.timeline.now - start,
             cpu_seconds=time.process_time() - began,
             last=self._story(violation) if violation else [],
+            platforms=len(world.sites),
         )
 
     def _live(self) -> None:
@@ -143,8 +151,14 @@ class Run:
             found += [f"{each.code} {line}" for line in getattr(each, phase)()]
         for workload in self.workloads.values():
             found += workload.on_their_way()
-        down = [each.name for each in self.world.instances() if not each.running]
-        return [*found, *(f"I10 {name} is down" for name in down)]
+        for instance in self.world.instances():
+            if not instance.running:
+                found.append(f"I10 {instance.name} is down")
+            elif not instance.connected:
+                found.append(f"I10 {instance.name} is not connected")
+            elif not instance.serves_itself_only:
+                found.append(f"I11 {instance.name} does not know that all is normal")
+        return found
 
     def _demand(self, phase: str, seconds: float, findings: Callable[[], list[str]]) -> None:
         """Let time pass until there are no findings; if there are any in the end, that is a violation."""
@@ -184,6 +198,8 @@ class Run:
                 gc.enable()
 
 
-def run_seed(seed: int, minutes: float, shape: Shape | None = None, faults: tuple[type[Fault], ...] = FAULTS) -> Result:
+def run_seed(
+    seed: int, minutes: float, shape: Shapes = drawn_shape, faults: tuple[type[Fault], ...] = FAULTS
+) -> Result:
     """Build a world from a seed, and live through it."""
     return Run(seed, minutes, shape, faults).run()

@@ -9,8 +9,10 @@ import msgspec
 
 from css.handlers import addresses as to
 from css.messages.codec import wire_type
+from css.messages.control import DelayRequest
 from css.messages.create import CreateRequest, ReleaseRequest, ResourceAck
 from css.peers.cm import A_CONTROL, TO_CSS, TO_MCU, CmPeer, Request
+from css.peers.cmu import CmuHost
 from css.peers.cmu_process import TO_CSS as MCU_TO_CSS
 from css.peers.peer import Place
 from css.ports.bus import IBus, Outgoing
@@ -26,8 +28,13 @@ DURATIONS: Final = (0, 0, 0, 0, 1, 2, 7)
 NUMBERS: Final = (4, 12, 40)
 """How many numbers a platform's conferences have, one of these: few make the requests meet each other."""
 
+OTHER_CM: Final = 0.1
+OTHER_CM_IN_TROUBLE: Final = 0.6
+"""How many requests come from a CM of a backup platform, usually and while a fault decides how the own one is."""
+
 CREATE: Final = wire_type(CreateRequest)
 RELEASE: Final = wire_type(ReleaseRequest)
+DELAY: Final = wire_type(DelayRequest)
 RESOURCES: Final = wire_type(ResourceAck)
 
 _DEPTH_BOMB = b'{"type":"x","a":' + b"[" * 5000 + b"]" * 5000 + b"}"
@@ -136,6 +143,31 @@ class Workload(Watcher):
         """A CM controls a conference, often one that exists."""
         self._ask(A_CONTROL, self._number_in_use(), {"n": self._random.randrange(1000)}, TO_MCU)
 
+    def do_delay(self) -> None:
+        """A CM moves a conference's end, of many that have none."""
+        self.delay(self._number_in_use())
+
+    def do_delay_on_mcu(self) -> None:
+        """The MCU that runs a conference moves its end."""
+        running = self._running_here()
+        if running:
+            host, e164 = self._random.choice(running)
+            host.process_of(e164).ask_for_delay(e164, self._random.randint(1, 3))
+
+    def do_rename(self) -> None:
+        """A conference gets another name on its MCU, at times only if the CM agrees."""
+        running = self._running_here()
+        if running:
+            host, e164 = self._random.choice(running)
+            name, process = f"会议{self._random.randrange(100)}", host.process_of(e164)
+            if self._random.random() < 0.5:
+                process.ask_for_name(e164, name)
+            else:
+                process.change(e164, confname=name)
+
+    def _running_here(self) -> list[tuple[CmuHost, str]]:
+        return [(host, e164) for host in self.site.hosts.values() for e164 in host.conferences]
+
     def do_repeat(self) -> None:
         """A CM sends a request once more, byte for byte."""
         recent = self.recent()
@@ -146,7 +178,7 @@ class Workload(Watcher):
 
     def do_end_on_mcu(self) -> None:
         """A conference ends on its MCU by itself."""
-        running = [(host, e164) for host in self.site.hosts.values() for e164 in host.conferences]
+        running = self._running_here()
         if running:
             host, e164 = self._random.choice(running)
             self.world.history.note("mcu_end", f"{host.ip} {e164}")
@@ -187,18 +219,28 @@ class Workload(Watcher):
             if not sent.request.answers:
                 self._repeat(sent)
 
+    def delay(self, e164: str) -> None:
+        """Move a conference's end."""
+        self._ask(DELAY, e164, {"delay": self._random.randint(1, 3)})
+
     def release_all(self, numbers: list[str]) -> None:
         """End these conferences."""
         for e164 in numbers:
             self._ask(RELEASE, e164, {})
 
     def _ask(self, kind: str, e164: str, fields: dict[str, Any], place: Place = TO_CSS) -> None:
-        cm = self._random.choice(self.site.cms)
+        cm = self._cm()
         request = cm.request(kind, place, confE164=e164, **fields)
         _ = request.answer.addErrback(lambda _: None)  # no queue of CSS: the CM is told by its broker
         self.world.history.note("ask", f"{cm.name} {kind} {e164} {request.message_id}")
         self._on_their_way[request.correlation_id] = e164
         self.sent.append(Sent(cm, request, e164, self.world.timeline.now))
+
+    def _cm(self) -> CmPeer:
+        """One of the platform's own, or of a backup's: more often while its platform is in trouble."""
+        backups, chance = self.site.backups, OTHER_CM_IN_TROUBLE if self.site.in_trouble else OTHER_CM
+        abroad = backups and self._random.random() < chance
+        return self._random.choice(self._random.choice(backups).cms if abroad else self.site.cms)
 
     def _repeat(self, sent: Sent) -> None:
         sent.cm.track(sent.cm.repeat(sent.request))
@@ -229,6 +271,9 @@ WEIGHTS: dict[str, float] = {
     "create": 10,
     "release": 6,
     "control": 4,
+    "delay": 1,
+    "delay_on_mcu": 0.5,
+    "rename": 0.7,
     "repeat": 4,
     "end_on_mcu": 2,
     "toggle_domain": 0.5,

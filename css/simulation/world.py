@@ -34,6 +34,8 @@ CMS = 2
 """CMs a platform; each has its own reply queue."""
 
 
+LATELY_SECONDS = 120.0
+"""For how long after a fault it may explain what CSS does."""
 GRANT_SECONDS = (2.0, 15.0)
 """How long RMS keeps to one room."""
 
@@ -59,10 +61,19 @@ class Shape(msgspec.Struct, frozen=True):
     """Between two faults, on average."""
     timers: dict[str, float] = {}
 
+    def backups_of(self, moid: str) -> tuple[str, ...]:
+        """The platforms that back one up."""
+        return tuple(other for other, backed in self.backs_up.items() if moid in backed)
 
-def drawn_shape(seed: int) -> Shape:
-    """The shape of a seed's world: small or large, with old hosts or not, busy or quiet, harmed often or seldom."""
+
+def drawn_shape(seed: int, platforms: int = 1) -> Shape:
+    """The shape of a seed's world: small or large, with old hosts or not, busy or quiet, harmed often or seldom.
+
+    @param platforms: how many it has, 1 or 2.
+    """
     random = Random(seed)
+    if platforms == 2:
+        return _drawn_pair(random)
     hosts = random.randint(1, 5)
     return Shape(
         instances=random.choice((1, 2, 2, 3)),
@@ -71,6 +82,21 @@ def drawn_shape(seed: int) -> Shape:
         restore_rate=random.choice((500.0, 4.0)),
         request_seconds=random.choice((1.2, 2.4, 4.8)),
         fault_seconds=random.choice((4.0, 8.0, 16.0)),
+    )
+
+
+def _drawn_pair(random: Random) -> Shape:
+    """Two platforms; B backs A up, and in some worlds A backs B up as well."""
+    hosts = random.randint(1, 3)
+    return Shape(
+        platforms=("A", "B"),
+        backs_up={"B": ("A",), "A": ("B",)} if random.random() < 0.3 else {"B": ("A",)},
+        instances=random.choice((1, 1, 2)),
+        hosts=hosts,
+        old_hosts=random.choice((0, 0, hosts // 2)),
+        restore_rate=random.choice((500.0, 4.0)),
+        request_seconds=random.choice((2.4, 4.8)),
+        fault_seconds=random.choice((4.0, 8.0)),
     )
 
 
@@ -122,13 +148,19 @@ class Site:
         self.rooms = (f"{moid}-room", f"{moid}-annex")
         self.lost_rooms: set[str] = set()
         """Rooms that are abnormal."""
+        self.dark = False
+        """Whether nobody starts its instances."""
+        self.in_trouble = False
+        """Whether a fault decides what the PMS says of it."""
+        self._abnormal_at: dict[str, float] = {}
+        """When it, or one of its rooms, was last said to be abnormal, or normal again."""
         self.broker = world.brokers[moid]
         self.redis = world.redis[moid]
         self.users = {name: f"{moid}-{name}" for name in ("free", "limited", "toggled", "stopped")}
         self.faces: dict[str, Face] = {}
         """The links of its peers, by their names."""
         mains = world.shape.backs_up.get(moid, ())
-        backups = tuple(other for other, backed in world.shape.backs_up.items() if moid in backed)
+        self.backup_moids = backups = world.shape.backups_of(moid)
         make, random = self._bus, world.random
         self.cms = [CmPeer(*make(f"cm-{moid}-{n}"), random, f"{moid}-{n}") for n in range(1, CMS + 1)]
         self.rms = RmsPeer(*make(f"rms-{moid}"), random)
@@ -190,14 +222,46 @@ class Site:
         rows[moid] = msgspec.structs.replace(rows[moid], used=used)
         self.bmc.send_domain("mod", moid, used=used)
 
+    @property
+    def backups(self) -> list[Site]:
+        """The platforms that back this one up."""
+        return [self.world.sites[moid] for moid in self.backup_moids]
+
+    def hear(self, moid: str, state: str, aloud: bool = True) -> None:
+        """The PMS says here how a platform is. @param aloud: with a broadcast; else who asks is told so."""
+        if self.pms.state_of(moid) == state:
+            return
+        self.world.sites[moid]._abnormal_at[moid] = self.world.timeline.now
+        self.world.history.note("pms", f"{self.moid} hears {moid} {state} {'' if aloud else 'if it asks'}")
+        if aloud:
+            self.pms.broadcast_platform(moid, state)
+        else:
+            self.pms.set_state(moid, state)
+
+    @property
+    def troubled_lately(self) -> bool:
+        """Whether the PMS says, or said within the last two minutes, anywhere that it is abnormal."""
+        hearers = (self, *self.backups)
+        return self._lately(self.moid) or any(each.pms.state_of(self.moid) == "abnormal" for each in hearers)
+
+    @property
+    def rooms_lost_lately(self) -> list[str]:
+        """Its rooms that are abnormal, or were so within the last two minutes."""
+        return [room for room in self.rooms if room in self.lost_rooms or self._lately(room)]
+
+    def _lately(self, name: str) -> bool:
+        return self.world.timeline.now - self._abnormal_at.get(name, -LATELY_SECONDS) < LATELY_SECONDS
+
     def lose_room(self, room: str) -> None:
         """The PMS says that a room is abnormal; RMS may give it for a while yet."""
         self.lost_rooms.add(room)
+        self._abnormal_at[room] = self.world.timeline.now
         self.pms.broadcast_room(room, "abnormal")
 
     def regain_room(self, room: str) -> None:
         """The room is normal again."""
         self.lost_rooms.discard(room)
+        self._abnormal_at[room] = self.world.timeline.now
         self.pms.broadcast_room(room, "normal")
 
     def _grant(self) -> None:

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from css.simulation.faults import FAULTS
+from css.simulation.platforms import BETWEEN_PLATFORMS
 from css.simulation.program import Total, live, told
+from css.simulation.world import drawn_shape
 from tests.figures import FIGURES
 
 SEEDS = 200
 SHARES = 8
-MINUTES = 15.0
+MINUTES = 10.0
 """What runs at each commit; more by `make simulate`."""
+
+PAIRS = 8
+PAIR_MINUTES = 2.0
+"""What runs of two platforms at each commit."""
 
 PINNED = ((6, 3.0), (8, 3.0), (31, 3.0), (38, 3.0), (132, 3.0))
 """(seed, minutes) that once showed a defect: a request answered twice, a release that ended two conferences, a create
@@ -28,7 +35,7 @@ class CommitTierCase(SynchronousTestCase):
 
     def run_seeds(self, seeds: Iterable[int], minutes: float) -> Total:
         """None of them violates an invariant."""
-        total = live(seeds, minutes, None, FAULTS)
+        total = live(seeds, minutes, drawn_shape, FAULTS)
         if total.violated is not None:
             self.fail("\n".join(told(total.violated, minutes, FAULTS)))
         return total
@@ -44,7 +51,8 @@ class CommitTierTests(CommitTierCase):
         if folder:
             Path(folder, f"simulation-{number}.json").write_bytes(msgspec.json.encode(total))
         self.assertEqual(total.seeds, SEEDS // SHARES)
-        self.assertEqual(sorted(total.faults), sorted(fault.name for fault in FAULTS))
+        alone = [fault.name for fault in FAULTS if fault not in BETWEEN_PLATFORMS]
+        self.assertEqual(sorted(total.faults), sorted(alone))
         places = {place for by_place in total.by_situation.values() for place in by_place}
         restoring = {"pending_restore", "restore_asking_rms", "restore_asking_mcu"}
         self.assertLessEqual({"absent", "asking_rms", "asking_mcu", "ongoing", *restoring}, places)
@@ -80,6 +88,17 @@ class CommitTierTests(CommitTierCase):
     def test_share_7(self) -> None:
         """Its share of the seeds."""
         self.run_share(7)
+
+
+class TwoPlatformsTests(CommitTierCase):
+    """Platforms are lost and come back, the PMS says different things, links between them break."""
+
+    def test_two_platforms(self) -> None:
+        """Each fault between platforms strikes in some of the seeds."""
+        total = live(range(1, PAIRS + 1), PAIR_MINUTES, partial(drawn_shape, platforms=2), FAULTS)
+        if total.violated is not None:
+            self.fail("\n".join(told(total.violated, PAIR_MINUTES, FAULTS)))
+        self.assertLessEqual({fault.name for fault in BETWEEN_PLATFORMS}, set(total.faults))
 
 
 class PinnedTests(CommitTierCase):

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from css.simulation.planted import PLANTED
 from css.simulation.program import caught_by, faults_of, main
 from css.simulation.runner import Run, run_seed
-from css.simulation.world import Shape
+from css.simulation.world import Shape, drawn_shape
 
 QUICK_PLANTS = (
     "creates-not-deduped",
@@ -68,7 +68,7 @@ class SeedTests(SynchronousTestCase):
 
     def test_without_faults(self) -> None:
         """Where nothing breaks, nobody dies, and every kind of fault stays at home."""
-        result = run_seed(2, 2.0, None, ())
+        result = run_seed(2, 2.0, drawn_shape, ())
         self.assertIsNone(result.violation)
         self.assertEqual((result.faults, result.lines["death"]), (Counter(), 0))
 
@@ -92,10 +92,18 @@ class PlantedTests(SynchronousTestCase):
         self.assertIsNone(run_seed(1, 1.0).violation)
 
     def test_enough(self) -> None:
-        """There are at least twenty of them, and each names faults that there are."""
-        self.assertGreaterEqual(len(PLANTED), 20)
+        """There are at least forty of them, some of two platforms, and each names faults that there are."""
+        self.assertGreaterEqual(len(PLANTED), 40)
+        self.assertGreaterEqual(sum(plant.platforms == 2 for plant in PLANTED.values()), 8)
         for plant in PLANTED.values():
             faults_of(",".join(plant.faults) or "all")
+
+    def test_night(self) -> None:
+        """Seeds are run until the time is over, a batch at least."""
+        with patch("css.simulation.program._say") as said:
+            self.assertEqual(main(["--hours", "0.00001", "--minutes", "0.2", "--faults", "16"]), 0)
+        self.assertIn("seeds 1-4: 4, ", said.call_args.args[0])
+        self.assertIn(" 0 violations", said.call_args.args[0])
 
     def test_failure_is_told(self) -> None:
         """A failure names its seed and the command that shows it again, and ends the program with status 1."""

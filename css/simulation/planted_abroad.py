@@ -1,0 +1,95 @@
+"""Planted bugs of what two platforms do for each other: takeover, handback, forwarding, locators."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import msgspec
+
+from css.domain import machine, recovery, sync
+from css.domain.conference import Situation, legacy_index
+from css.domain.effects import ReportGone
+from css.domain.events import PlatformLost
+from css.domain.losses import AbnormalPlatform
+from css.domain.platforms import Platforms
+from css.handlers import effects, forwarding, requests, takeover
+from css.handlers.locator import LocatorReports
+from css.ports.bus import Delivery
+from css.simulation.plant import Mutations, Plant
+
+
+def _handback_voids(m: Mutations) -> None:
+    """What runs on a backup is taken off it as soon as its own platform is normal."""
+    m.set(Platforms, "lost", property(lambda self: tuple((source, p) for source in self.service for p in self.peers)))
+
+
+def _legacy_taken_over(m: Mutations) -> None:
+    async def take(self: Any, store: Any, platform: str) -> None:
+        await real(self, store, platform)
+        m.set(AbnormalPlatform, "index", property(lambda loss: legacy_index(loss.platform)))
+        try:
+            await real(self, store, platform)
+        finally:
+            AbnormalPlatform.index = live  # type: ignore[method-assign]
+
+    live = inspect.getattr_static(AbnormalPlatform, "index")
+
+    def leave(c: Any, event: Any, rules: Any) -> Any:
+        return recovery._without_placement(c, event, "its platform is abnormal")
+
+    real = m.set(takeover.Takeover, "_take", take)
+    m.put(machine.TABLE, (Situation.ONGOING, PlatformLost), leave)
+
+
+def _forwarded_twice(m: Mutations) -> None:
+    """The second time under another name."""
+
+    async def forward(self: Any, delivery: Delivery, platform: str) -> bool:
+        reached: bool = await real(self, delivery, platform)
+        if reached:
+            await real(self, msgspec.structs.replace(delivery, message_id=f"{delivery.message_id}-again"), platform)
+        return reached
+
+    real = m.set(forwarding.Forwarding, "forward", forward)
+
+
+def _answered_on_the_wrong_broker(m: Mutations) -> None:
+    m.set(requests, "origin_of", lambda delivery: "")
+
+
+def _lower_epoch_wins(m: Mutations) -> None:
+    m.set(sync, "_wins", lambda c, event: event.epoch is not None and event.epoch < c.epoch)
+
+
+def _epoch_kept_at_takeover(m: Mutations) -> None:
+    def leave(c: Any, event: Any, rules: Any) -> Any:
+        return real(c, msgspec.structs.replace(event, epoch=c.epoch), rules)
+
+    real = m.put(machine.TABLE, (Situation.ONGOING, PlatformLost), leave)
+
+
+def _gone_not_reported(m: Mutations) -> None:
+    m.put(effects._WRITERS, ReportGone, lambda sheet, effect: None)
+
+
+async def _not_done(*_: object) -> None:
+    """In the place of work."""
+
+
+def _locator_not_filled(m: Mutations) -> None:
+    m.set(LocatorReports, "_fill", _not_done)
+
+
+_LOSSES = ("18", "20")
+
+PLANTED_ABROAD: dict[str, Plant] = {
+    "handback-voids": Plant(_handback_voids, _LOSSES, 2),
+    "legacy-taken-over": Plant(_legacy_taken_over, _LOSSES, 2),
+    "forwarded-twice": Plant(_forwarded_twice, _LOSSES, 2),
+    "answered-on-the-wrong-broker": Plant(_answered_on_the_wrong_broker, _LOSSES, 2),
+    "lower-epoch-wins": Plant(_lower_epoch_wins, ("20s", "18"), 2),
+    "epoch-kept-at-takeover": Plant(_epoch_kept_at_takeover, ("20s", "18", "20"), 2),
+    "gone-not-reported": Plant(_gone_not_reported, (*_LOSSES, "17a", "19c"), 2),
+    "locator-not-filled": Plant(_locator_not_filled, _LOSSES, 2),
+}
