@@ -45,10 +45,10 @@ def _legacy_taken_over(m: Mutations) -> None:
 def _forwarded_twice(m: Mutations) -> None:
     """The second time under another name."""
 
-    async def forward(self: Any, delivery: Delivery, platform: str) -> bool:
-        reached: bool = await real(self, delivery, platform)
+    async def forward(self: Any, delivery: Delivery, *more: Any) -> Any:
+        reached = await real(self, delivery, *more)
         if reached:
-            await real(self, msgspec.structs.replace(delivery, message_id=f"{delivery.message_id}-again"), platform)
+            await real(self, msgspec.structs.replace(delivery, message_id=f"{delivery.message_id}-again"), *more)
         return reached
 
     real = m.set(forwarding.Forwarding, "forward", forward)
@@ -60,13 +60,6 @@ def _answered_on_the_wrong_broker(m: Mutations) -> None:
 
 def _lower_epoch_wins(m: Mutations) -> None:
     m.set(sync, "_wins", lambda c, event: event.epoch is not None and event.epoch < c.epoch)
-
-
-def _epoch_kept_at_takeover(m: Mutations) -> None:
-    def leave(c: Any, event: Any, rules: Any) -> Any:
-        return real(c, msgspec.structs.replace(event, epoch=c.epoch), rules)
-
-    real = m.put(machine.TABLE, (Situation.ONGOING, PlatformLost), leave)
 
 
 def _gone_not_reported(m: Mutations) -> None:
@@ -89,7 +82,6 @@ PLANTED_ABROAD: dict[str, Plant] = {
     "forwarded-twice": Plant(_forwarded_twice, _LOSSES, 2),
     "answered-on-the-wrong-broker": Plant(_answered_on_the_wrong_broker, _LOSSES, 2),
     "lower-epoch-wins": Plant(_lower_epoch_wins, ("20s", "18"), 2),
-    "epoch-kept-at-takeover": Plant(_epoch_kept_at_takeover, ("20s", "18", "20"), 2),
     "gone-not-reported": Plant(_gone_not_reported, (*_LOSSES, "17a", "19c"), 2),
     "locator-not-filled": Plant(_locator_not_filled, _LOSSES, 2),
 }
