@@ -162,7 +162,7 @@ def _hints_trusted(m: Mutations) -> None:
 
 
 def _no_outbox(m: Mutations) -> None:
-    m.set(outbox.Outbox, "entries", lambda self, parcels, mark, now_ms: ())
+    m.set(outbox.Outbox, "entries", lambda self, *_: ())
 
 
 def _no_sweep(m: Mutations) -> None:
@@ -311,7 +311,7 @@ PLANTED: dict[str, Plant] = {
     "failures-acknowledged": Plant(_failures_acknowledged),
     "poison-dropped": Plant(_poison_dropped),
     "unbounded-prefetch": Plant(_unbounded_prefetch, ("13a", "23")),
-    "epoch-of-ack-ignored": Plant(_epoch_of_ack_ignored, ("16", "3")),
+    "epoch-of-ack-ignored": Plant(_epoch_of_ack_ignored, ("16", "16r", "3", "23")),
     "no-version-check": Plant(_no_version_check),
     "limit-ignored": Plant(_limit_ignored),
     "guard-ignored": Plant(_guard_ignored),
@@ -328,7 +328,7 @@ PLANTED: dict[str, Plant] = {
     "no-outbox": Plant(_no_outbox),
     "no-sweep": Plant(_no_sweep),
     "sweep-with-new-ids": Plant(_sweep_with_new_ids, _DEATHS),
-    "effects-overtake": Plant(_effects_overtake, ("1", "1p", "4", "5")),
+    "effects-overtake": Plant(_effects_overtake, ("1p", "4", "23")),
     "unconfirmed-is-done": Plant(_unconfirmed_is_done),
     "no-booking-check": Plant(_no_booking_check, _DEATHS),
     "no-deadlines": Plant(_no_deadlines),
