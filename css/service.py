@@ -182,7 +182,7 @@ class CssService(Service):
         for moid in change.left:
             self.log.warn("platform {moid} is normal again: it is no longer served here", moid=moid)
         if change.own_became_normal:
-            self.work.licences.ask_again()
+            self.work.resume()
 
 
 def real_service(reactor: Any, settings: Settings, probe: Probe) -> CssService:

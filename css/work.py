@@ -234,12 +234,18 @@ class Work:
         return self._core.post.reaches(peer)
 
     def refuse(self) -> None:
-        """Take only what CMs ask, and what MCUs list: the own platform is abnormal."""
+        """Take only what CMs ask, what MCUs list, and licences and domains: the own platform is abnormal."""
         self.duty.suspended()
         # Refusals go through the outbox: what is delivered must not be sent again once the platform is normal.
         self._flush.start()
         self.reporting.start()
-        self._consume([to.CM_QUEUE, to.CONTROL_QUEUE, to.MCU_QUEUE])
+        self._consume(to.OFF_DUTY_QUEUES)
+        self._licence_ticker.start(at_once=True)
+
+    def resume(self) -> None:
+        """The own platform is normal again: what the BMC changed meanwhile may have been missed."""
+        self.licences.ask_again()
+        self._core.tracker.run(self.licences.ask(), "asking for licences again")
 
     async def begin(self) -> None:
         """Claim a slot, measure the stores' clocks, tick, and only then consume; a store that is away is waited for."""

@@ -45,6 +45,9 @@ _PUBLISHED_TO = (
 
 WORK_QUEUES = (CM_QUEUE, CONTROL_QUEUE, MCU_QUEUE, RMS_REPLY_QUEUE, BMC_QUEUE, LICENCE_QUEUE)
 """What CSS consumes once it serves."""
+OFF_DUTY_QUEUES = (CM_QUEUE, CONTROL_QUEUE, MCU_QUEUE, BMC_QUEUE, LICENCE_QUEUE)
+"""What one consumes that starts while its own platform is abnormal: requests are refused, lists are released; licences
+and domains stay up, so that service resumes at once (RMS owes it nothing yet)."""
 
 OWN_TOPOLOGY = Topology(
     exchanges=tuple(dict.fromkeys([binding.exchange for binding in _CONSUMED] + [ex for ex, _ in _PUBLISHED_TO])),

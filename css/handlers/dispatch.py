@@ -17,6 +17,7 @@ from css.handlers.probes import Probe
 from css.handlers.tally import Tally
 from css.messages.base import Message
 from css.messages.codec import Malformed, decode, nack_for_malformed, wire_type
+from css.messages.licences import LicenseRequest
 from css.ports.bus import BadMessage, BusError, Delivery, IBus, NotConnected, Outgoing, TryLater, Unroutable
 from css.ports.sql import SqlError
 from css.ports.store import StoreError
@@ -164,6 +165,8 @@ class Dispatcher:
 
 def _requester_of(malformed: Malformed, delivery: Delivery) -> tuple[str, str] | None:
     """Where a malformed request is answered; None: an MCU has sent it, and does not say which process it is."""
+    if malformed.type == wire_type(LicenseRequest) and not delivery.reply_to:
+        return to.TO_LICENCE_USERS
     by_mcu = (malformed.type or "").startswith(("MCU_", "CMU_"))
     if delivery.reply_to or not by_mcu:
         requester = Requester(malformed.mtreqid or "", delivery.reply_to, delivery.correlation_id)

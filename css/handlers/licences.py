@@ -15,7 +15,7 @@ from css.messages.codec import encode
 from css.messages.licences import LicenseNotice, LicenseRequest
 from css.ports.bus import Delivery, IBus, Outgoing
 from css.ports.licence import BadLicence, ILicenceCipher
-from css.ports.store import IConferenceStore
+from css.ports.store import IConferenceStore, StoreError
 
 
 class Licences:
@@ -76,13 +76,12 @@ class Licences:
         self._questions.clear()
 
     async def ask(self) -> None:
-        """Ask the BMC for every platform's licence that is not known yet. Fails with `BusError`, `StoreError`.
+        """Ask the BMC for every platform's licence that is not known yet. Fails with `BusError`.
 
         The answer may have come to another instance: after the first question it is looked for in Redis, too.
         """
         for moid in self._missing():
-            if moid in self._questions and await self._is_stored(moid):
-                self._known.add(moid)
+            if moid in self._questions and await self._need_not_ask(moid):
                 continue
             self._questions.add(moid)
             self._asked += 1  # a new question each time: it has an id of its own
@@ -90,12 +89,24 @@ class Licences:
             identity = f"{self._session}.{self._asked}"
             await self._bus.publish(Outgoing(*to.TO_BMC, body, identity, reply_to=to.BMC_QUEUE))
 
-    async def _is_stored(self, moid: str) -> bool:
+    async def _need_not_ask(self, moid: str) -> bool:
+        """Whether the answer has come, if only to the queue: while its Redis is away it waits there."""
         store = self._stores.get(moid)
-        return store is not None and bool((await store.read_hash(f"domain/{moid}/license")).get("license"))
+        try:
+            stored = store is not None and bool((await store.read_hash(f"domain/{moid}/license")).get("license"))
+        except StoreError:
+            return True
+        if stored:
+            self._known.add(moid)
+        return stored
 
     async def received(self, notice: LicenseNotice, delivery: Delivery) -> None:
-        """The BMC has sent a licence. One that does not verify is refused, and the last good one stays."""
+        """The BMC has sent a licence. One that does not verify is refused, and the last good one stays.
+
+        @raise StoreError: it can't be stored yet; it waits in its queue.
+        """
+        if self._own not in self._stores:
+            raise StoreError("the own Redis is not known yet")
         store = await self._store_of(notice.moid)
         if store is None:
             self._tally.count("licences_ignored")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from twisted.logger import Logger
 
+from css.domain.errors import ErrCode
 from css.domain.licence import NUMBERS, Licence, combined, from_fields
 from css.domain.platforms import Platforms
 from css.handlers import addresses as to
@@ -20,7 +21,7 @@ from css.handlers.outbox import Outbox, Post
 from css.handlers.tally import Tally
 from css.messages.base import Message
 from css.messages.codec import encode
-from css.messages.licences import LicenseAck, LicenseRequest, PlatformLicenseNotice, PlatformNumbers
+from css.messages.licences import LicenseAck, LicenseNack, LicenseRequest, PlatformLicenseNotice, PlatformNumbers
 from css.ports.bus import Delivery, Outgoing, TryLater
 from css.ports.licence import BadLicence, ILicenceCipher
 from css.ports.store import Commit, Fields, IConferenceStore, StoreError
@@ -81,20 +82,23 @@ class LicenceUsers:
         @raise TryLater: for that, or since the answer could not be sent.
         """
         if request.moid not in self._platforms().possible_and_own:
-            self._tally.count("licence_requests_ignored")
-            self.log.info("asked for the licence of {moid}, which is not ours: ignored", moid=request.moid)
+            self._tally.count("licence_requests_refused")
+            self.log.info("asked for the licence of {moid}, which is not ours: refused", moid=request.moid)
+            await self._answer(LicenseNack(errcode=ErrCode.UNKNOWN_DOMAIN, moid=request.moid), delivery)
             return
         modified = await self._modified()
         if modified is None:
             self._tally.count("licence_requests_waiting")
             raise TryLater(f"the licence of {self._own} is not known yet")
-        body = encode(self._message(LicenseAck, modified))
-        identity = message_id("licence-ack", self._mark(delivery))
+        await self._answer(self._message(LicenseAck, modified), delivery)
+
+    async def _answer(self, answer: Message, delivery: Delivery) -> None:
+        """Where it was asked for, else to all media and access servers."""
+        body, identity = encode(answer), message_id("licence-answer", self._mark(delivery))
         if not delivery.reply_to:
             await self._notify(Outgoing(*to.TO_LICENCE_USERS, body, identity, delivery.correlation_id))
             return
-        answer = Outgoing(to.DEFAULT, delivery.reply_to, body, identity, delivery.correlation_id)
-        await self._send(Kind.REPLY, answer)
+        await self._send(Kind.REPLY, Outgoing(to.DEFAULT, delivery.reply_to, body, identity, delivery.correlation_id))
 
     async def changed(self, delivery: Delivery) -> None:
         """A platform's licence has been stored: tell everybody, once the own one is known.

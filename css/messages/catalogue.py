@@ -40,6 +40,7 @@ NACK_OF: Final[dict[type[Message], type[Message]]] = {
     templates.AddTemplateRequest: templates.AddTemplateNack,
     templates.ModTemplateRequest: templates.ModTemplateNack,
     templates.DelTemplateRequest: templates.DelTemplateNack,
+    licences.LicenseRequest: licences.LicenseNack,
 }
 """The NACK of each request to CSS; those passed through have theirs by the rule of `answer_type`."""
 

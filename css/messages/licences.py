@@ -6,7 +6,7 @@ from typing import Annotated
 
 import msgspec
 
-from css.messages.base import Moid, Named, Natural
+from css.messages.base import ErrorText, Moid, Named, Natural
 
 Ciphertext = Annotated[str, msgspec.Meta(min_length=1, max_length=65536)]
 OptionalCiphertext = Annotated[str, msgspec.Meta(max_length=65536)]
@@ -53,6 +53,16 @@ class LicenseAck(Named, tag="GET_LICENSE_ACK", frozen=True):
     currentcallnumlimit: Natural | None = None
 
 
+class LicenseNack(Named, tag="GET_LICENSE_NACK", frozen=True):
+    """To MS and PAS: there is no licence to give.
+
+    @ivar moid: what was asked for; None: the request did not say.
+    """
+
+    errcode: ErrorText
+    moid: Moid | None = None
+
+
 class PlatformLicenseNotice(Named, tag="PLATFORM_LICENSE_NTF", frozen=True):
     """To MS and PAS, unasked: the same as `LicenseAck`."""
 
@@ -68,4 +78,4 @@ class PlatformLicenseNotice(Named, tag="PLATFORM_LICENSE_NTF", frozen=True):
     currentcallnumlimit: Natural | None = None
 
 
-MESSAGES = (LicenseRequest, LicenseNotice, LicenseAck, PlatformLicenseNotice)
+MESSAGES = (LicenseRequest, LicenseNotice, LicenseAck, LicenseNack, PlatformLicenseNotice)

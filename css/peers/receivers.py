@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from css.messages.base import Message
 from css.messages.codec import encode
-from css.messages.licences import LicenseAck, LicenseRequest, PlatformLicenseNotice
+from css.messages.licences import LicenseAck, LicenseNack, LicenseRequest, PlatformLicenseNotice
 from css.messages.reports import StatusNotice
 from css.peers.inbox import Received
 from css.peers.peer import Peer, Route
@@ -29,10 +29,17 @@ class MsPeer(Peer):
 
     def ask(self, moid: str, with_reply_to: bool = True) -> Deferred[dict[str, Any]]:
         """Ask CSS for a platform's licence. @return: fires with the answer's fields."""
-        asked = self.inbox.count("GET_LICENSE_ACK")
+        return self._ask(moid, with_reply_to, "GET_LICENSE_ACK")
+
+    def ask_in_vain(self, moid: str, with_reply_to: bool = True) -> Deferred[dict[str, Any]]:
+        """The same for a licence that CSS does not give. @return: fires with the refusal's fields."""
+        return self._ask(moid, with_reply_to, "GET_LICENSE_NACK")
+
+    def _ask(self, moid: str, with_reply_to: bool, wanted: str) -> Deferred[dict[str, Any]]:
+        asked = self.inbox.count(wanted)
         properties = {"reply_to": self.queue, "correlation_id": self.new_id()} if with_reply_to else {}
         self.post(TO_CSS, encode(LicenseRequest(moid)), **properties)
-        return self.inbox.wait_for("GET_LICENSE_ACK", count=asked + 1).addCallback(_fields)
+        return self.inbox.wait_for(wanted, count=asked + 1).addCallback(_fields)
 
     def notices(self) -> list[dict[str, Any]]:
         """Each `PLATFORM_LICENSE_NTF`, oldest first."""
@@ -49,7 +56,7 @@ class MsPeer(Peer):
 
     def expected(self, message: Message) -> bool:
         """Licences are only kept."""
-        return isinstance(message, LicenseAck | PlatformLicenseNotice)
+        return isinstance(message, LicenseAck | LicenseNack | PlatformLicenseNotice)
 
 
 class NmsPeer(Peer):

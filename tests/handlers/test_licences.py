@@ -128,6 +128,17 @@ class Received(LicenceCase):
         self.assertEqual(self.css.tally["licences_refused"], len(bad))
         self.assertEqual(len(self.changes), 1)
 
+    def test_before_the_own_redis_is_known(self) -> None:
+        """One that starts while its platform is abnormal takes licences before the PMS has told where to keep them."""
+        stores = dict(self.site.stores)
+        self.site.stores.clear()
+        for moid in ("pA", "uA"):
+            self.failureResultOf(self.receive(self.token(smallconfnum=3), moid), TryLater)
+        self.site.stores.update(stores)
+        for moid in ("pA", "uA"):
+            self.successResultOf(self.receive(self.token(smallconfnum=3), moid, redelivered=True))
+            self.assertEqual(self.stored(moid)["smallconfnum"], "3")
+
     def test_first_one_refused(self) -> None:
         """It is not known then, and is asked for again."""
         self.successResultOf(self.receive("x"))
@@ -203,6 +214,18 @@ class Asked(LicenceCase):
         self.css.run(self.licences.ask())
         self.assertTrue(self.licences.complete)
         self.assertEqual(len(self.site.bodies(BMC)), 2)
+
+    def test_a_redis_is_away(self) -> None:
+        """The answer about its platform waits in the queue: no more questions, but about the others there are."""
+        for store, moid in ((self.site.store, "pA"), (self.site.other, "pB")):
+            self.css.run(store.write_hashes({f"domain/{moid}/license": None}))
+        self.css.run(self.licences.ask())
+        self.site.store.fail()
+        self.css.run(self.licences.ask())
+        self.assertEqual([body["moid"] for body in self.site.bodies(BMC)], ["pA", "pB", "pB"])
+        self.site.store.recover()
+        self.css.run(self.licences.ask())
+        self.assertEqual([body["moid"] for body in self.site.bodies(BMC)], ["pA", "pB", "pB", "pA", "pB"])
 
     def test_all_again_once_the_own_platform_is_normal(self) -> None:
         """What the BMC changed meanwhile may have been missed: being stored does not count."""

@@ -102,11 +102,25 @@ class Asked(LicensingCase):
         self.assertEqual(self.site.bodies(REPLIES)[0]["moid"], "pA")
 
     def test_of_another_platform(self) -> None:
-        """Ignored and counted."""
-        self.know()
+        """Refused at once, whether the own licence is known or not: nobody waits for what will never come."""
+        refusal = {"type": "GET_LICENSE_NACK", "moid": "pC", "errcode": "UNKNOWN_DOMAIN"}
         self.successResultOf(self.ms_asks("pC"))
-        self.assertEqual(self.site.bodies(REPLIES), [])
-        self.assertEqual(self.css.tally["licence_requests_ignored"], 1)
+        (letter,) = self.site.letters(REPLIES)
+        self.assertEqual((self.site.bodies(REPLIES), letter.correlation_id), ([refusal], "c-1"))
+        self.know()
+        before = len(self.site.bodies(USERS))
+        self.successResultOf(self.ms_asks("pC", reply_to=""))
+        self.assertEqual(self.site.bodies(USERS)[before:], [refusal])
+        self.assertEqual(self.css.tally["licence_requests_refused"], 2)
+
+    def test_without_a_platform(self) -> None:
+        """Parked, and refused: to whoever asked, else to all media and access servers."""
+        refusal = {"type": "GET_LICENSE_NACK", "errcode": "BAD_REQUEST"}
+        for reply_to, queue in ((REPLIES, REPLIES), ("", USERS)):
+            self.css.take({"type": "GET_LICENSE_REQ"}, to.LICENCE_QUEUE, reply_to=reply_to, correlation_id="c-1")
+            (letter,) = self.site.letters(queue)
+            self.assertEqual((self.site.bodies(queue), letter.correlation_id), ([refusal], "c-1"))
+        self.assertEqual(self.css.tally["parked"], 2)
 
     def test_without_reply_to(self) -> None:
         """To all media and access servers, with the correlation id."""

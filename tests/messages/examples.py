@@ -195,6 +195,7 @@ EXAMPLES = [
     Example("GET_LICENSE_REQ", licences.LicenseRequest, {"moid": "A"}),
     Example("LICENSE_NTF", licences.LicenseNotice, {"moid": "A", "license": "gAAAA-token"}),
     Example("GET_LICENSE_ACK", licences.LicenseAck, PLATFORM_LICENCE, NUMBERS),
+    Example("GET_LICENSE_NACK", licences.LicenseNack, {"errcode": "UNKNOWN_DOMAIN"}, {"moid": "A"}),
     Example("PLATFORM_LICENSE_NTF", licences.PlatformLicenseNotice, PLATFORM_LICENCE, NUMBERS),
     Example("UPU_ADD_CONF_REQ", upu.UpuAdd, UPU_ENTRY),
     Example("UPU_MOD_CONF_REQ", upu.UpuModify, UPU_ENTRY),

@@ -174,6 +174,9 @@ class MalformedTests(SynchronousTestCase):
                 {"type": f"{verb}_TEMPLATE_NACK", "e164": "1", "mtreqid": "m", "errcode": "BAD_REQUEST"},
             )
 
+    def test_licence_nack(self) -> None:
+        self.assertEqual(self.nack(type="GET_LICENSE_REQ"), {"type": "GET_LICENSE_NACK", "errcode": "BAD_REQUEST"})
+
     def test_nack_says_only_what_was_a_string(self) -> None:
         self.assertEqual(
             self.nack(type="CM_MAU_CREATECONF_REQ", confE164=5, mtreqid=None),
@@ -181,7 +184,7 @@ class MalformedTests(SynchronousTestCase):
         )
 
     def test_no_nack(self) -> None:
-        for name in ("MCU_MAU_HEARTBEAT_NTF", "CM_CMU_X_NTF", "CMU_CM_X_ACK", "GET_LICENSE_REQ", "NEW_REQ", ""):
+        for name in ("MCU_MAU_HEARTBEAT_NTF", "CM_CMU_X_NTF", "CMU_CM_X_ACK", "LICENSE_NTF", "NEW_REQ", ""):
             self.assertIsNone(self.nack(type=name, confE164="x", mtreqid=[], moid=5))
 
     def test_no_nack_for_what_is_no_json(self) -> None:

@@ -280,6 +280,16 @@ class ReceiverTests(PeerTestCase):
         self.publish(("platform.license.ex", "platform.license.ntf.k"), notice)
         self.assertEqual((ms.notices(), ms.faults), ([notice], []))
 
+    def test_ms_is_refused(self) -> None:
+        ms = MsPeer(self.peers, self.clock, self.random)
+        self.started(ms)
+        answer = ms.ask_in_vain("X")
+        self.settle()
+        (request,) = self.received["MAU.LICENSE.Q"]
+        nack = {"type": "GET_LICENSE_NACK", "moid": "X", "errcode": "UNKNOWN_DOMAIN"}
+        self.publish(("", request.reply_to), nack, correlation_id=request.correlation_id)
+        self.assertEqual((self.fired(answer), ms.faults), (nack, []))
+
     def test_ms_without_reply_to(self) -> None:
         ms = MsPeer(self.peers, self.clock, self.random)
         self.started(ms)

@@ -67,6 +67,33 @@ class LicenceCases(Scenario):
         self.assertEqual((await self._numbers())["softwarenumlimit"], 101)
         self.assertEqual(len(self.site.peers.ms.notices()), told)
 
+    async def test_a_stranger_asks(self) -> None:
+        """4.5: refused at once, whether a licence is known or not."""
+        self.bmc.silent()
+        css = self.stage.instance("A2", "css-1", **self.timers)
+        await self.eventually(lambda: css.startup.phase, Phase.SERVING)
+        refusal = {"type": "GET_LICENSE_NACK", "moid": "X", "errcode": "UNKNOWN_DOMAIN"}
+        self.assertEqual(await within(self.site.peers.ms.ask_in_vain("X")), refusal)
+        self.assertEqual(await within(self.site.peers.ms.ask_in_vain("X", with_reply_to=False)), refusal)
+
+    async def test_one_starts_while_its_platform_is_abnormal(self) -> None:
+        """2.3.1: licences and domains stay up: asked for, stored, told, and there at once when service resumes."""
+        self.site.peers.pms.set_state("A2", "abnormal")
+        css = self.stage.instance("A2", "css-1", **self.timers)
+        await self.eventually(lambda: css.startup.phase, Phase.ABNORMAL)
+        self.assertEqual(_limits(await within(self.site.peers.ms.ask("A2"))).keys() & TOGETHER.keys(), set(TOGETHER))
+        await self.eventually(lambda: _limits(self._last_notice()), TOGETHER)
+        self.bmc.send_domain("add", "A2", level=1, used=1)
+        self.bmc.send_domain("add", "u2", level=0, uplevelmoid="A2", used=1)
+        self.bmc.update_licence("A2", {"smallconfnum": 1, "softwarenumlimit": 7})
+        await self.eventually(lambda: self._last_notice().get("softwarenumlimit"), 57)
+        refused = await within(self.site.peers.cm.create("7", "异常", "u2"))
+        self.assertEqual(refused["errcode"], "PLATFORM_ABNORMAL")
+        self.site.peers.pms.set_state("A2", "normal")
+        await self.eventually(lambda: css.startup.phase, Phase.SERVING)
+        answers = [await within(self.site.peers.cm.create(e164, "正常", "u2")) for e164 in ("8", "9")]
+        self.assertEqual([answer.get("errcode") for answer in answers], [None, "LICENSE_LIMIT"])
+
     def _last_notice(self) -> dict[str, Any]:
         notices = self.site.peers.ms.notices()
         return notices[-1] if notices else {}
