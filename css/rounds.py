@@ -35,6 +35,7 @@ def conference_rounds(
     world, settings = core.world, core.settings
     rate = settings.restore.rate_per_second
     timeout_ms = milliseconds(settings.timers.mcu_timeout_seconds)
+    restores = RestoreTimer(world.platforms, world.stores, world.state, restoring, rate)
     takeover = Takeover(
         core.own,
         world.platforms,
@@ -43,12 +44,13 @@ def conference_rounds(
         core.clocks,
         core.steps,
         restoring,
+        restores.tick,
         core.tally,
     )
     return [
         ("deadlines", DUE_SECONDS, DueWork(due_index(core.own), world.stores, overdue).tick),
         ("takeover", RESTORE_SECONDS, takeover.tick),
-        ("restores", RESTORE_SECONDS, RestoreTimer(world.platforms, world.stores, world.state, restoring, rate).tick),
+        ("restores", RESTORE_SECONDS, restores.tick),
         ("others' placements", OTHERS_SECONDS, takeover.watch_others),
         ("lost MCUs", LIVENESS_SECONDS, McuWatch(world.state, core.liveness, restoring, core.tally, timeout_ms).tick),
         ("abnormal rooms", ROOM_SECONDS, RoomWatch(world.state, restoring).tick),

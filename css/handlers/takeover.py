@@ -29,6 +29,9 @@ class Takeover:
     late, or crashes half-way, still takes over what is left. Restores follow, paced and in order as all others.
 
     The own store is served as well: a backup that dies after it has handed back loses what still runs there.
+
+    @param restore: a round of restores. What has been taken is begun to be restored at once: a main whose own PMS says
+        that it is normal looks as often for what waits, and would be given back for ever what is taken off it.
     """
 
     log = Logger()
@@ -42,6 +45,7 @@ class Takeover:
         clocks: StoreClocks,
         steps: Steps,
         restoring: Restoring,
+        restore: Callable[[], Awaitable[None]],
         tally: Tally,
     ) -> None:
         self._own = own
@@ -51,6 +55,7 @@ class Takeover:
         self._clocks = clocks
         self._steps = steps
         self._restoring = restoring
+        self._restore = restore
         self._tally = tally
 
     async def tick(self) -> None:
@@ -80,7 +85,10 @@ class Takeover:
         def is_lost() -> bool:  # it may come back in the middle of this round
             return (store.platform, platform) in self._platforms().lost
 
-        self._tally.count("taken_over", await self._restoring.take_off([store], loss, recovery, is_lost))
+        taken = await self._restoring.take_off([store], loss, recovery, is_lost)
+        self._tally.count("taken_over", taken)
+        if taken:
+            await self._restore()
 
     async def _recovery(self, loss: AbnormalPlatform) -> Recovery:
         """The one that is under way, perhaps begun by another instance or before a restart; else a new one."""

@@ -337,6 +337,7 @@ class Instance:
             self.clocks,
             self.steps,
             self.restoring,
+            self.restores.tick,
             self.tally,
         )
 

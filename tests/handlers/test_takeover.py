@@ -102,6 +102,15 @@ class TakenOver(TakeoverCase):
         left = {key for key in self.site.other.dump() if key.startswith("css/out/pB/")}
         self.assertEqual(left, {"css/out/pB/load/7", "css/out/pB/to/UPU.CONF.EX/7"})
 
+    def test_restores_begin_at_once(self) -> None:
+        """Nothing is left for the next round, which may be that of a platform that does not know that it is lost."""
+        self.run_on_peer("7")
+        self.say(pA="normal", pB="abnormal")
+        asked = len(self.site.letters(RMS))
+        self.css.run(self.css.takeover.tick())
+        self.assertEqual([each.correlation_id.split("/")[:2] for each in self.site.letters(RMS)[asked:]], [["pB", "7"]])
+        self.assertEqual(done(self.site.other.ready_restores(9)), (0, False))
+
     def test_ledger(self) -> None:
         """One entry, of both pages and both instances, which ends with the last restore."""
         self.run_on_peer("7")
@@ -115,9 +124,8 @@ class TakenOver(TakeoverCase):
         other.tick()
         (recovery,) = self.css.run(self.site.ledger.recent(9))
         self.assertEqual((recovery.kind, recovery.subject, recovery.planned), ("platform", "pB", 3))
-        for _ in range(3):
-            self.css.run(self.css.restores.tick())
-        for correlation_id in [each.correlation_id for each in self.site.letters(RMS)[-3:]]:
+        asked = {each.correlation_id.split("/")[1]: each.correlation_id for each in self.site.letters(RMS)}
+        for correlation_id in asked.values():
             self.restored(self.give(correlation_id))
         self.css.tick()
         (recovery,) = self.css.run(self.site.ledger.recent(9))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from css.rounds import RESTORE_SECONDS
+from css.timers.ticker import Ticker
 from tests.scenarios.case import OnMemory, pause, within
 from tests.scenarios.pair import OnTwoNodes
 from tests.scenarios.takeovercase import TakeoverCase
@@ -128,6 +130,29 @@ class TakeoverCases(TakeoverCase):
 
 class MemoryTakeover(TakeoverCases, OnMemory):
     """In this process."""
+
+    async def test_2_3_1_only_the_backup_is_told_and_the_main_is_sooner(self) -> None:
+        """After each takeover the next round of restores is the main's: the backup must not wait for its own."""
+        numbers = await self.start_with(2)
+        rounds = ("B", "takeover"), ("A", "restores"), ("B", "restores")
+        await self._rounds_in_turn(*(self._ticker(*each) for each in rounds))
+        await self.only_tell("B", "A", "abnormal")
+        await self.run_on("B", numbers)
+        self.assertEqual(self.asked_to_restore("A"), 0)
+        await self.only_tell("B", "A", "normal")
+        await self.end_all("B", [])
+
+    async def _rounds_in_turn(self, *tickers: Ticker) -> None:
+        """Have rounds that come equally often begin one after the other, a fifth of their interval apart."""
+        for ticker in tickers:
+            await ticker.stop()
+        for ticker in tickers:
+            ticker.start(at_once=True)
+            await pause(RESTORE_SECONDS / 5)
+
+    def _ticker(self, moid: str, name: str) -> Ticker:
+        (found,) = [each for each in self.services_of(moid)[0].work.tickers if each.name == name]
+        return found
 
 
 class ServerTakeover(TakeoverCases, OnTwoNodes):
