@@ -39,7 +39,8 @@ class Forwarding:
         """Forward a delivery as it is. Fails with `StoreError`.
 
         Without a link that it can't be done is known at once. If the link is lost in mid-way nobody knows whether it
-        has got there: it is sent again until that is known, and a requester is refused only when it is given up.
+        has got there: it is sent again until that is known, and a requester is refused only when it is given up. So it
+        is with a request that comes again: whoever had it before may have died after it got there.
 
         @param refusal: what its requester is told then; None: nobody awaits an answer.
         @param waits: without a link it waits for one, as long.
@@ -47,7 +48,10 @@ class Forwarding:
         """
         bus, message = self._peers.get(platform), self._forwarded(delivery)
         if bus is None or not (bus.connected or waits):
-            return self._failed(platform, "no link")
+            if refusal is None or not delivery.redelivered:
+                return self._failed(platform, "no link")
+            await self._doubtful.keep(e164, platform, message, refusal)
+            return True
         self._probe("forward", "before_publish")
         try:
             await bus.publish(message)

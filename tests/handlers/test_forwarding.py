@@ -101,6 +101,24 @@ class Forwarded(ControlCase):
         self.tick()
         self.assertEqual((self.there(PEER_CSS), self.left()), ([], []))
 
+    def test_comes_again_without_a_link(self) -> None:
+        """Whoever had it before may have died after it got there: it is sent again as if its fate were unknown."""
+        self.control()
+        self.site.other_broker.stop()
+        self.control(redelivered=True)
+        self.assertEqual(self.answers(), [])
+        self.site.other_broker.start()
+        self.site.pass_seconds(5)
+        self.tick()
+        self.assertEqual([each.message_id for each in self.there(PEER_CSS)], ["control-1"] * 2)
+        self.assertEqual((self.answers(), self.left()), ([], []))
+
+    def test_a_notice_comes_again_without_a_link(self) -> None:
+        """Dropped: nobody awaits an answer."""
+        self.site.other_broker.stop()
+        self.control("NTF", redelivered=True)
+        self.assertEqual((self.css.tally["controls_dropped"], self.left()), (1, []))
+
     def test_a_notice_in_mid_way(self) -> None:
         """Sent again as long; nobody is told that it was given up."""
         self.lose_in_mid_way("NTF")
@@ -231,6 +249,14 @@ class Releases(ControlCase):
         self.end()
         self.assertEqual(self.errcodes(), ["UNREACHABLE_PLATFORM"])
         self.assertEqual(self.state_of(), "ongoing")
+
+    def test_comes_again_without_a_link(self) -> None:
+        """As any request: it may have got there."""
+        self.move(platformmoid="pB")
+        self.end()
+        self.site.other_broker.stop()
+        self.end(redelivered=True)
+        self.assertEqual((self.answers(), self.css.tally["forwards_in_doubt"]), ([], 1))
 
     def test_only_once(self) -> None:
         self.move(platformmoid="pB")

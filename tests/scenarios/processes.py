@@ -91,8 +91,12 @@ class CssProcess:
         return self.log().count(text) >= times
 
     async def serves(self) -> None:
-        """Wait until it takes requests. Whether there is a licence, and a directory, is told by `Scene.ready`."""
-        await until(lambda: self._alive() and self.says("serves platform"), START_LIMIT_SECONDS, f"{self.name} serves")
+        """Wait until it takes requests. Whether there is a licence, and a directory, is told by `Scene.ready`.
+
+        One that is to die of what waits for it may have died since.
+        """
+        what = f"{self.name} serves"
+        await until(lambda: self.says("serves platform") or not self._alive(), START_LIMIT_SECONDS, what)
 
     async def dies(self, seconds: float = START_LIMIT_SECONDS) -> int | None:
         """Wait until it has ended. @return: its exit status."""

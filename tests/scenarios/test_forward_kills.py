@@ -55,8 +55,11 @@ class ForwardKills(PairScenario, OnTwoNodes):
         survivor = self.run_a()
         for request, point in zip(requests, POINTS, strict=True):
             answer = await within(request.answer, 60)
-            self.assertEqual((answer["type"], len(request.answers)), ("CMU_CM_MUTE_ACK", 1), point)
-        self.assertEqual([each.fields["at"] for each in mcu.inbox.all("CM_CMU_MUTE_REQ")], list(POINTS))
-        self.assertEqual(mcu.inbox.repeats, 0)
+            self.assertEqual(answer["type"], "CMU_CM_MUTE_ACK", point)
         await survivor.serves()
         await survivor.stop()
+        for request, point in zip(requests, POINTS, strict=True):
+            self.assertEqual([each.type for each in request.answers], ["CMU_CM_MUTE_ACK"], point)
+        # What comes again, all at once, need not come in the order in which it was asked.
+        self.assertCountEqual([each.fields["at"] for each in mcu.inbox.all("CM_CMU_MUTE_REQ")], POINTS)
+        self.assertEqual(mcu.inbox.repeats, 0)
