@@ -185,6 +185,7 @@ class Work:
             core.doubts,
             core.post,
             self.tally,
+            core.liveness.flush,
             milliseconds(self._settings.timers.mcu_timeout_seconds),
         )
 

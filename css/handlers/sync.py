@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from twisted.logger import Logger
 
@@ -29,6 +29,7 @@ CHUNK = 500
 class Syncing:
     """Takes the lists. Only what differs is loaded, only what changes is committed.
 
+    @param heard: writes the signs of life, and with them the rooms that processes report. Fails with `StoreError`.
     @param patience_ms: for how long lists of a process may be taken for older ones by their numbers.
     """
 
@@ -47,6 +48,7 @@ class Syncing:
         doubts: Doubts,
         post: Post,
         tally: Tally,
+        heard: Callable[[], Awaitable[None]],
         patience_ms: int,
     ) -> None:
         self._own = own
@@ -60,6 +62,7 @@ class Syncing:
         self._doubts = doubts
         self._post = post
         self._tally = tally
+        self._heard = heard
         self._patience_ms = patience_ms
 
     @property
@@ -75,6 +78,7 @@ class Syncing:
             return
         abnormal = bool(notice.roommoid) and notice.roommoid in await state.abnormal_rooms()
         if abnormal:
+            await self._heard()  # or what is taken off might be put there again: the room may be news of this list
             # Before anything is released: the end notice of a placement that the record still names would end it.
             await self._restoring.void_process(notice.ip, notice.pid, notice.roommoid)
         if notice.restarted:

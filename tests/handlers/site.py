@@ -324,6 +324,7 @@ class Instance:
             self.doubts,
             self.post,
             self.tally,
+            self.liveness.flush,
             15_000,
         )
         self.mcu_watch = McuWatch(state, self.liveness, self.restoring, self.tally, 15_000)

@@ -145,6 +145,12 @@ class Abnormal(SyncCase):
         self.lists(self.ip, self.entry(self.request), roommoid="room-9")
         self.assertEqual(self.state_of(), "pending_restore")
 
+    def test_nothing_is_given_back_to_it(self) -> None:
+        """What it reported of its room counts from its list on, before signs of life are written the next time."""
+        done(self.site.state.set_room("room-9", True))
+        self.lists(self.ip, self.entry(self.request), roommoid="room-9")
+        self.assertEqual({host.ip: host.roommoid for host in done(self.site.state.hosts())}[self.ip], "room-9")
+
     def test_legacy_in_an_abnormal_room(self) -> None:
         """It is left alone."""
         request = self.run_one("5", legacy=1)

@@ -170,9 +170,11 @@ class TakeoverScaleCase(TestCase):
         def known() -> dict[str, int]:
             return {e164: self.process_of(crowd, e164).conferences[e164].endtime for e164 in numbers}
 
+        def told() -> list[str]:
+            return sorted(got.e164 for got in scene.peers(MAIN).cm.notices("CM_MAU_CONFDURATION_NTF"))
+
         await self.eventually(known, ends)
-        told = scene.peers(MAIN).cm.notices("CM_MAU_CONFDURATION_NTF")
-        self.assertEqual(sorted(got.e164 for got in told), sorted(numbers))
+        await self.eventually(told, sorted(numbers))
 
     async def ended(self, scene: PairScene, crowd: Crowd, released: set[str]) -> None:
         """The CM releases some through the main platform, the others end by themselves: nothing is left of any."""

@@ -18,7 +18,8 @@ from tests.scenarios.stream import HOSTS, PATIENT, USER, PrivateGround, Stream
 from tests.servers import servers
 from tests.servers.process import Server, free_port
 
-SETTLE_SECONDS = 40.0
+SETTLE_SECONDS = 2 * PATIENT["creating_timeout_seconds"] + 30.0
+"""A place that is booked as its server dies, in the step that is never committed, is kept for the booking's lease."""
 STOP_SECONDS = 8.0
 
 
