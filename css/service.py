@@ -63,7 +63,14 @@ class CssService(Service):
         self._tracker = Tracker()
         tally = Tally()
         client = PmsClient(
-            reactor, own_bus, own, settings.instance.name, session, timers.request_timeout_seconds, tally
+            reactor,
+            own_bus,
+            own,
+            settings.instance.name,
+            session,
+            timers.request_timeout_seconds,
+            timers.state_poll_seconds,
+            tally,
         )
         self._links = Links(reactor, own, connector, timers.state_poll_seconds, self._tracker)
         rooms = RoomList(lambda: self._links.state)

@@ -40,7 +40,7 @@ class OwnBroker:
         self._asked = 0
         self._awaited: dict[str, Deferred[Message]] = {}
         self._from_pms, self._from_rms = to.platform_reply_queue(name), f"{to.RMS_REPLY_QUEUE}:{name}"
-        self.pms = PmsClient(reactor, bus, own, name, session, PATIENCE_SECONDS, Tally())
+        self.pms = PmsClient(reactor, bus, own, name, session, PATIENCE_SECONDS, PATIENCE_SECONDS, Tally())
 
     async def start(self) -> None:
         """@raise Unreachable: it does not answer within 5 s."""

@@ -81,12 +81,18 @@ class Links:
         self._sql_known = False
         self._database: IConferenceDatabase | None = None
         self._prepared: IConferenceDatabase | None = None
+        self._database_tried = False
         self._retry: IDelayedCall | None = None
 
     @property
     def database(self) -> IConferenceDatabase | None:
         """None until it has been reached once and its tables are there."""
         return self._prepared
+
+    @property
+    def database_tried(self) -> bool:
+        """Whether the first attempt to reach the database has ended, well or not, or there is none to reach."""
+        return self._database_tried or (self._sql_known and self._database is None)
 
     def take(self, platforms: Platforms, configs: Mapping[str, PlatformConfigNotice]) -> None:
         """Connect to what is new or has moved, and drop what no list names any more."""
@@ -190,6 +196,7 @@ class Links:
         try:
             await database.prepare()
         except (SqlError, SqlRefused) as error:
+            self._database_tried = True
             self.log.warn("the database is not usable yet: {error}", error=str(error))
             if database is self._database:
                 self._retry = self._reactor.callLater(self._retry_seconds, self._prepare_soon)
@@ -197,6 +204,7 @@ class Links:
         if database is self._database:
             self.log.info("the database is there")
             self._prepared = database
+            self._database_tried = True
 
 
 async def _wait(closing: Awaitable[None]) -> None:

@@ -38,12 +38,15 @@ class _Awaited(msgspec.Struct):
     kind: type[Message]
     moid: str
     answer: Deferred[Message]
+    identities: list[str]
+    """Of all times that it was asked."""
 
 
 class PmsClient:
     """Asks the own platform's PMS.
 
     @param session: a text that no other run of any instance has; begins the ids of its requests.
+    @param again_seconds: pause after which an unanswered question is asked again; an answer to any asking counts.
     """
 
     log = Logger()
@@ -56,6 +59,7 @@ class PmsClient:
         instance: str,
         session: str,
         timeout_seconds: float,
+        again_seconds: float,
         tally: Tally,
     ) -> None:
         self._reactor = reactor
@@ -63,6 +67,7 @@ class PmsClient:
         self._own = own
         self._session = session
         self._timeout_seconds = timeout_seconds
+        self._again_seconds = again_seconds
         self._tally = tally
         self._asked = 0
         self._awaited: dict[str, _Awaited] = {}
@@ -85,10 +90,33 @@ class PmsClient:
         return await self._ask(PlatformConfigRequest(moid=moid), moid, PlatformConfigNotice)
 
     async def _ask(self, request: Message, moid: str, kind: type[Notice]) -> Notice:
+        awaited = _Awaited(kind, moid, Deferred(), [])
+        left = self._timeout_seconds
+        try:
+            while True:
+                wait = min(left, self._again_seconds)
+                left -= wait
+                try:
+                    notice = await self._ask_once(request, awaited, wait)
+                    break
+                except TimeoutError:
+                    if left <= 0:
+                        raise PmsSilent(f"no answer in {self._timeout_seconds} seconds") from None
+                    awaited.answer = Deferred()
+        except BusError as error:
+            raise PmsSilent(str(error) or type(error).__name__) from error
+        finally:
+            for identity in awaited.identities:
+                del self._awaited[identity]
+        assert isinstance(notice, kind)
+        return notice
+
+    async def _ask_once(self, request: Message, awaited: _Awaited, seconds: float) -> Message:
+        """@raise TimeoutError: no answer within these seconds, to this asking or an earlier one."""
         self._asked += 1
         identity = f"{self._session}.pms.{self._asked}"
-        answer: Deferred[Message] = Deferred()
-        self._awaited[identity] = _Awaited(kind, moid, answer)
+        awaited.identities.append(identity)
+        self._awaited[identity] = awaited
         outgoing = Outgoing(
             to.DEFAULT,
             to.pms_queue(self._own),
@@ -99,18 +127,9 @@ class PmsClient:
             # A PMS that was away must not find all that was asked meanwhile.
             expiration_ms=max(1, round(self._timeout_seconds * 1000)),
         )
-        try:
-            await self._bus.publish(outgoing)
-            # It may have answered before the broker confirmed.
-            notice = await answer.addTimeout(self._timeout_seconds, self._reactor)
-        except TimeoutError:
-            raise PmsSilent(f"no answer in {self._timeout_seconds} seconds") from None
-        except BusError as error:
-            raise PmsSilent(str(error) or type(error).__name__) from error
-        finally:
-            self._awaited.pop(identity, None)
-        assert isinstance(notice, kind)
-        return notice
+        await self._bus.publish(outgoing)
+        # It may have answered before the broker confirmed.
+        return await awaited.answer.addTimeout(seconds, self._reactor)
 
     async def _replied(self, notice: PlatformStateNotice | PlatformConfigNotice, delivery: Delivery) -> None:
         found = self._match(notice, delivery)

@@ -30,6 +30,9 @@ FIRST_RETRY_SECONDS = 0.05
 """Pause between attempts to reach the own Redis while its link, begun a moment ago, may still be coming up."""
 RETRY_SECONDS = 1.0
 """For how long that is no news; from then on, pause between attempts."""
+DATABASE_WAIT_SECONDS = 3.0
+"""For how long a database is waited for that neither answers nor refuses. What it holds is wanted from the first
+create on: on a new Redis it alone has the domains. One that is known to be down is not waited for."""
 
 
 class Phase(enum.Enum):
@@ -78,6 +81,7 @@ class Startup:
         self._retry: IDelayedCall | None = None
         self._trying = False
         self._waiting_since: float | None = None
+        self._database_since: float | None = None
         self._told = False
         self._stopped = False
         watch.on_round(self._after_round)
@@ -148,6 +152,9 @@ class Startup:
                 return
             await store.now_ms()
             await self._watch.rooms.catch_up()
+            if self._is_database_coming():
+                self._retry_in(FIRST_RETRY_SECONDS)
+                return
             await self._domains.load()
         except StoreError as error:
             self._wait_for_store(error)
@@ -166,8 +173,17 @@ class Startup:
         if not is_new and not self._told:
             self._told = True
             self.log.warn("waiting for the own Redis: {error}", error=str(error))
+        self._retry_in(FIRST_RETRY_SECONDS if is_new else RETRY_SECONDS)
+
+    def _is_database_coming(self) -> bool:
+        now = self._reactor.seconds()
+        if self._database_since is None:
+            self._database_since = now
+        return not self._links.database_tried and now - self._database_since < DATABASE_WAIT_SECONDS
+
+    def _retry_in(self, seconds: float) -> None:
         if not self._stopped:
-            self._retry = self._reactor.callLater(FIRST_RETRY_SECONDS if is_new else RETRY_SECONDS, self._retried)
+            self._retry = self._reactor.callLater(seconds, self._retried)
 
     def _retried(self) -> None:
         self._retry = None

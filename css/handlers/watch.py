@@ -116,6 +116,7 @@ class PlatformWatch:
         self._round_listeners: list[Callable[[], None]] = []
         self._platform_listeners: list[Callable[[Platforms], None]] = []
         self._next: IDelayedCall | None = None
+        self._began = 0.0
         self._running = False
         self._again = False
         self._heard: list[PlatformStateNotice] = []
@@ -158,6 +159,7 @@ class PlatformWatch:
             return
         self._cancel()
         self._running = True
+        self._began = self._reactor.seconds()
         self._tracker.run(self._round(), "asking the PMS")
 
     def _bus_changed(self, connected: bool) -> None:
@@ -254,7 +256,9 @@ class PlatformWatch:
             return
         calm = complete and not self.platforms.own_abnormal
         seconds = self._pace.refresh_seconds if calm else self._pace.poll_seconds
-        self._next = self._reactor.callLater(seconds, self._timed)
+        # Counted from the last question: a silent PMS costs its time-out each time.
+        passed = self._reactor.seconds() - self._began
+        self._next = self._reactor.callLater(max(0.0, seconds - passed), self._timed)
 
     def _timed(self) -> None:
         self._next = None

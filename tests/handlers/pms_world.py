@@ -45,6 +45,7 @@ class FakePms:
             )
         )
         self.asked: list[tuple[str, str]] = []
+        self.requests: list[Delivery] = []
         self.silent = False
         self.body: bytes | None = None
         """Answers everything with these bytes, if given."""
@@ -76,13 +77,14 @@ class FakePms:
     async def _asked(self, delivery: Delivery) -> None:
         request = json.loads(delivery.body)
         self.asked.append((request["type"], request["moid"]))
+        self.requests.append(delivery)
         if self.silent:
             return
         if self.body is not None:
             await self.reply(delivery, self.body)
             return
         if request["type"] == "PLATFORM_STATE_REQ":
-            answer = {"type": "PLATFORM_STATE_NOTIFY", **self.state}
+            answer = self.state_notice()
         elif request["moid"] in self.configs:
             answer = {"type": "PLATFORM_CONFIG_NOTIFY", **self.configs[request["moid"]]}
         else:
@@ -92,6 +94,10 @@ class FakePms:
             self.platform(MAIN, self.overtaking)
             self.overtaking = ""
         await self.reply(delivery, json.dumps(answer).encode())
+
+    def state_notice(self) -> dict[str, Any]:
+        """How it says the platforms are."""
+        return {"type": "PLATFORM_STATE_NOTIFY", **self.state}
 
     async def reply(self, request: Delivery, body: bytes) -> None:
         """Send any bytes as the answer."""
@@ -181,8 +187,9 @@ class FakeConnector:
 class PmsWorld:
     """One instance of CSS up to the point where it would serve; `phases` and `changes` are what it told."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self.clock = Clock()
+        self._timeout_seconds = timeout_seconds
         self.broker = MemoryBroker(self.clock)
         self.connector = FakeConnector(self.clock)
         self.own_redis = self.connector.store("10.0.0.2")
@@ -194,7 +201,7 @@ class PmsWorld:
         self.bus.declare(Topology(queues=(Queue(to.PARK_QUEUE),)))
         self.links = Links(self.clock, OWN, self.connector, POLL_SECONDS, self.tracker)
         self.rooms = RoomList(lambda: self.links.state)
-        self.client = PmsClient(self.clock, self.bus, OWN, "css-1", "run-1", TIMEOUT_SECONDS, self.tally)
+        self.client = PmsClient(self.clock, self.bus, OWN, "css-1", "run-1", timeout_seconds, POLL_SECONDS, self.tally)
         pace = Pace(POLL_SECONDS, REFRESH_SECONDS)
         self.watch = PlatformWatch(self.clock, OWN, self.bus, self.client, self.rooms, pace, self.tracker)
         self.domains = DomainCache(
@@ -238,7 +245,7 @@ class PmsWorld:
     def stop(self) -> None:
         """Power off; what is left in the clock then is a fault."""
         stopped = [Deferred.fromCoroutine(self.startup.stop())]
-        self.settle(TIMEOUT_SECONDS + 1)
+        self.settle(self._timeout_seconds + 1)
         stopped.append(Deferred.fromCoroutine(self.links.close()))
         self.settle()
         stopped += [self.bus.stop(), self.pms.bus.stop()]

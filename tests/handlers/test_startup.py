@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from css.domain.platforms import PlatformState
 from css.handlers import addresses as to
-from css.handlers.startup import Phase
+from css.handlers.startup import DATABASE_WAIT_SECONDS, Phase
 from css.ports.bus import Delivery
 from css.ports.sql import DomainRow
 from tests.handlers.pms_world import (
@@ -95,6 +95,26 @@ class SilentPms(_Case):
         self.assertEqual(self.world.connector.made, [])
         self.pms.silent = False
         self.world.settle(POLL_SECONDS + TIMEOUT_SECONDS)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+
+    def test_asked_at_the_pace_of_the_polls_however_long_an_answer_is_waited_for(self) -> None:
+        self.pms.silent = True
+        self.world.start()
+        self.world.settle(5 * POLL_SECONDS)
+        self.assertIn(self.state_questions(), (5, 6))
+
+    def test_asked_while_an_answer_is_awaited_for_longer_and_any_answer_counts(self) -> None:
+        self._end()
+        self.world = PmsWorld(timeout_seconds=4 * POLL_SECONDS)
+        self.pms, self.startup = self.world.pms, self.world.startup
+        self.pms.silent = True
+        self.world.start()
+        self.world.settle(2.5 * POLL_SECONDS)
+        self.assertEqual(self.state_questions(), 3)
+        self.pms.silent = False
+        late = json.dumps(self.pms.state_notice()).encode()
+        _ = Deferred.fromCoroutine(self.pms.reply(self.pms.requests[0], late))
+        self.world.settle()
         self.assertEqual(self.startup.phase, Phase.SERVING)
 
     def test_no_queue_of_the_pms(self) -> None:
@@ -324,6 +344,25 @@ class ThingsThatAreAway(_Case):
         database.recover()
         self.world.settle(POLL_SECONDS + 1)
         self.assertIs(self.world.links.database, database)
+
+    def test_sql_that_is_coming_up_is_waited_for(self) -> None:
+        """On a new, empty Redis the domains are only in SQL: who served before would refuse all that waits."""
+        database = self.world.connector.database
+        database.hang()
+        database.domain_rows["u"] = DomainRow("u", 0, OWN, "用户域")
+        self.world.start()
+        self.assertEqual(self.startup.phase, Phase.CONNECTING)
+        database.recover()
+        self.world.settle(0.25)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
+        self.assertIsNotNone(self.world.domains.current()[0].get("u"))
+
+    def test_sql_that_hangs_does_not_stop_the_start(self) -> None:
+        self.world.connector.database.hang()
+        self.addCleanup(self.world.connector.database.recover)
+        self.world.start()
+        self.world.settle(DATABASE_WAIT_SECONDS + 1)
+        self.assertEqual(self.startup.phase, Phase.SERVING)
 
     def test_own_broker(self) -> None:
         self.world.broker.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from css.adapters.rows import check_template, newest_writes
@@ -21,6 +22,7 @@ class MemoryDatabase:
         self._seconds = seconds
         self._sides: dict[str, str] = {}
         self._failing = False
+        self._hanging: Deferred[None] | None = None
         self._closed = False
         self._template_versions: dict[str, tuple[int, float]] = {}
         self._versions: dict[str, tuple[int, int, float]] = {}
@@ -33,10 +35,19 @@ class MemoryDatabase:
         self._failing = True
 
     def recover(self) -> None:
-        """Undo `fail`."""
+        """Undo `fail` and `hang`."""
         self._failing = False
+        hanging, self._hanging = self._hanging, None
+        if hanging is not None:
+            hanging.callback(None)
+
+    def hang(self) -> None:
+        """From now on `prepare` waits, until `recover`; one waits at a time."""
+        self._hanging = Deferred()
 
     async def prepare(self) -> None:
+        if self._hanging is not None:
+            await self._hanging
         self._answer()
 
     async def apply(self, writes: Sequence[RowWrite]) -> None:
