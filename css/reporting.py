@@ -13,7 +13,7 @@ from css.timers.ticker import Ticker
 
 ROUND_SECONDS = 1.0
 PLANNED_SECONDS = 3.0
-"""The first round comes after this, too: service begins first, since a comparison reads the names of all keys."""
+"""Service begins first: what is planned is compared from so long after it on, for that reads the names of all keys."""
 
 
 class Reporting:
@@ -27,6 +27,8 @@ class Reporting:
             core.own, world.stores, core.clocks, core.steps, core.post, core.duty, turns, core.tally, world.session
         )
         self.planned = PlannedReports(
+            world.reactor,
+            PLANNED_SECONDS,
             core.own,
             world.platforms,
             world.stores,
@@ -54,9 +56,9 @@ class Reporting:
         core.duty.on_suspended(self._suspended)
         interval = settings.timers.status_interval_seconds
         self._status_ticker = Ticker(world.reactor, "status reports", interval, self.status.report)
-        self._planned_ticker = Ticker(world.reactor, "planned conferences", PLANNED_SECONDS, self.planned.tick)
         self._tickers = [
             Ticker(world.reactor, "locator", ROUND_SECONDS, self.locator.tick),
+            Ticker(world.reactor, "planned conferences", ROUND_SECONDS, self.planned.tick),
             Ticker(world.reactor, "status reports that wait", ROUND_SECONDS, self.status.send),
         ]
 
@@ -65,12 +67,10 @@ class Reporting:
         for ticker in self._tickers:
             ticker.start(at_once=True)
         self._status_ticker.start(at_once=True)
-        self._planned_ticker.start()
 
     async def stop(self) -> None:
         """End; returns when no round is under way."""
-        tickers = (*self._tickers, self._status_ticker, self._planned_ticker)
-        await DeferredList([each.stop() for each in tickers], consumeErrors=True)
+        await DeferredList([each.stop() for each in (*self._tickers, self._status_ticker)], consumeErrors=True)
 
     def _suspended(self) -> None:
         """The own platform is abnormal: nothing can be reached here."""

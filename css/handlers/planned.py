@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from css.domain.planned import Planned, Report, differences
@@ -19,6 +21,7 @@ from css.handlers.clocks import StoreClocks
 from css.handlers.duty import Duty
 from css.handlers.effects import Parcel
 from css.handlers.letters import Kind, Letter, message_id, notice_lane
+from css.handlers.listening import Listening, Place
 from css.handlers.outbox import Outbox
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
@@ -33,10 +36,10 @@ from css.ports.store import IConferenceStore, OutboxEntry, StoreError
 PAGE = 200
 MOST_HEARD = 5_000
 """Of more changes at a time than this all are compared instead."""
-COMPARE_SECONDS = 600.0
-"""How often all are compared without any reason."""
-NOTICE_MS = 1_500
-"""In how much time all instances have noticed that their link was lost and came back."""
+MOST_PAGES = 100
+"""So many pages of names a comparison reads in a round: others wait for the round's end."""
+PAUSE_SECONDS = 0.002
+"""Between two of them: each keeps a Redis busy for less than a millisecond."""
 LEASE_MS = 2_000
 """How long an entry is left to whoever told it: all that is told later waits for it."""
 ATTEMPTS = 5
@@ -50,6 +53,7 @@ class PlannedReports:
     """Keeps the locator's reserved, template and virtual entries true.
 
     @param cleared_ms: gives when the locator was cleared last, milliseconds of the own store's clock; 0: never.
+    @param settle_seconds: no comparison begins earlier after the first round.
     @param users_of: gives the user domains of a platform, as far as they are known.
     """
 
@@ -57,6 +61,8 @@ class PlannedReports:
 
     def __init__(
         self,
+        reactor: IReactorTime,
+        settle_seconds: float,
         own: str,
         platforms: Callable[[], Platforms],
         stores: Mapping[str, IConferenceStore],
@@ -72,6 +78,9 @@ class PlannedReports:
         tally: Tally,
         session: str,
     ) -> None:
+        self._reactor = reactor
+        self._settle_ms = round(settle_seconds * 1000)
+        self._ready_ms: int | None = None
         self._own = own
         self._platforms = platforms
         self._stores = stores
@@ -87,7 +96,9 @@ class PlannedReports:
         self._tally = tally
         self._session = session
         self._said = 0
-        self._sources: dict[str, _Source] = {}
+        self._sources: dict[str, Listening] = {}
+        self._left: set[str] = set()
+        """Source platforms that were served here once, and then no more."""
 
     async def tick(self) -> None:
         """One round. A store that is away does not keep the others waiting. Fails with the last `StoreError`."""
@@ -109,7 +120,12 @@ class PlannedReports:
         """A store had lost everything: all of it is compared again."""
         known = self._sources.get(moid)
         if known is not None:
-            known.wanted_ms = self._now_ms()
+            known.want(self._now_ms())
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing that may have been missed is still to be compared."""
+        return all(self._sources[moid].is_settled for moid in self._planned if self._serves(moid))
 
     def _serves(self, source: str) -> bool:
         return self._duty.settled and self._platforms().serves(source)
@@ -118,20 +134,33 @@ class PlannedReports:
         return self._clocks.now_ms(self._own)
 
     async def _serve(self, source: str, planned: IPlannedConferences) -> None:
-        known = self._sources.get(source)
-        if known is None or known.planned is not planned:
-            known = self._sources[source] = _Source(planned)
-            planned.listen(lambda payload: self._heard(source, payload))
-        known.look(planned.listens, self._cleared_ms(), self._now_ms())
-        if known.is_time(self._now_ms()):
+        began_ms = self._now_ms()
+        known = self._known(source, planned)
+        known.look(planned.listens, planned.hears, self._cleared_ms(), began_ms)
+        if known.place is not None:
+            await self._go_on_comparing(source, known, known.place)
+        elif known.is_time(began_ms) and not await known.is_covered(self._turns, self._cleared_ms(), began_ms):
             await self._compare(source, known)
         again, known.again = known.again, set()
         for numbers in _parts(again):
             await self._report(source, planned, numbers)
+        await known.note(self._turns, began_ms)
+
+    def _known(self, source: str, planned: IPlannedConferences) -> Listening:
+        """What is known of a source; begins to listen to it if need be."""
+        known = self._sources.get(source)
+        if known is not None and known.planned is planned:
+            return known
+        if self._ready_ms is None:
+            self._ready_ms = self._now_ms() + self._settle_ms
+        known = self._sources[source] = Listening(source, planned, self._ready_ms, source not in self._left)
+        planned.listen(lambda payload: self._heard(source, payload))
+        return known
 
     async def _leave(self, source: str, planned: IPlannedConferences) -> None:
         """Its own platform reports it from now on; what was told here is withdrawn by user domain (seed 7.2)."""
         if self._sources.pop(source, None) is not None:
+            self._left.add(source)
             await planned.unlisten()
         if not self._duty.settled:
             return
@@ -158,12 +187,12 @@ class PlannedReports:
         known.heard.add(change.e164)
         if len(known.heard) > MOST_HEARD:
             known.heard.clear()
-            known.wanted_ms = self._now_ms()
+            known.want(self._now_ms())
         elif not known.is_reading:
             known.is_reading = True
             self._tracker.run(self._read_heard(source, known), "reporting changes to UPU")
 
-    async def _read_heard(self, source: str, known: _Source) -> None:
+    async def _read_heard(self, source: str, known: Listening) -> None:
         """Report what was heard of; a moment later it is looked at again, should the CM tell before it writes."""
         try:
             while known.heard and self._serves(source):
@@ -173,44 +202,56 @@ class PlannedReports:
                 await self._report(source, known.planned, numbers)
         except StoreError as error:
             self.log.warn("changes of {moid} are reported later: {error}", moid=source, error=str(error))
-            known.wanted_ms = self._now_ms()
+            known.want(self._now_ms())
         finally:
             known.is_reading = False
 
-    async def _compare(self, source: str, known: _Source) -> None:
+    async def _compare(self, source: str, known: Listening) -> None:
         """Compare everything, unless another instance does, or has done so since it was wanted."""
-        name, wanted_ms = f"planned/{source}", known.wanted_ms
-        turn = await self._turns.begin(name, wanted_ms)
-        if turn is Turn.OTHERS or (turn is Turn.MINE and not await self._compare_all(source, known, name)):
+        wanted_ms = known.wanted_ms
+        turn = await self._turns.begin(known.turn, wanted_ms)
+        if turn is Turn.DONE:
+            known.compared(wanted_ms, self._now_ms())
+        if turn is not Turn.MINE:
             return
-        if known.wanted_ms == wanted_ms:
-            known.wanted_ms = 0
-            known.compared_ms = self._now_ms()
-
-    async def _compare_all(self, source: str, known: _Source, name: str) -> bool:
-        """@return: whether the locator knows just what there is."""
         book = self._book()
         if self._cleared_ms():
             await book.forget(source, self._cleared_ms())
         if source != self._own:
             await book.add_moids(source, list(self._users_of(source)))
         self._tally.count("planned_compared")
+        known.place = Place(wanted_ms)
+        await self._go_on_comparing(source, known, known.place)
 
-        def of_book(cursor: str) -> Awaitable[tuple[list[str], str]]:
-            return book.page(source, cursor, PAGE)
+    async def _go_on_comparing(self, source: str, known: Listening, place: Place) -> None:
+        """Compare some pages; what is left is for the next round."""
+        known.place = None  # should anything fail, it is begun anew
+        if not await self._turns.go_on(known.turn):
+            return
+        for _ in range(MOST_PAGES):
+            if not self._serves(source):
+                return
+            if not await self._compare_page(source, known, place):
+                break
+            if place.is_end:
+                if await self._turns.finish(known.turn):
+                    known.compared(place.wanted_ms, self._now_ms())
+                return
+            if place.cursor:
+                await deferLater(self._reactor, PAUSE_SECONDS)
+        known.place = place
 
-        for page in (known.planned.page, of_book):
-            cursor = ""
-            while True:
-                numbers, cursor = await page(cursor)
-                for part in _parts(numbers):
-                    if not await self._report(source, known.planned, part):
-                        return False
-                if not (self._serves(source) and await self._turns.go_on(name)):
-                    return False
-                if not cursor:
-                    break
-        return await self._turns.finish(name)
+    async def _compare_page(self, source: str, known: Listening, place: Place) -> bool:
+        """What there is, then what the book has. @return: False: the locator is slow; the same page once more."""
+        if place.in_book:
+            numbers, cursor = await self._book().page(source, place.cursor, PAGE)
+        else:
+            numbers, cursor = await known.planned.page(place.cursor)
+        for part in _parts(numbers):
+            if not await self._report(source, known.planned, part):
+                return False
+        place.move(cursor)
+        return True
 
     async def _report(self, source: str, planned: IPlannedConferences, numbers: list[str]) -> bool:
         """Tell the locator of these numbers what it does not know.
@@ -290,33 +331,6 @@ class PlannedReports:
     def _outgoing(self, message: Message) -> Outgoing:
         self._said += 1
         return Outgoing(*to.TO_LOCATOR, encode(message), message_id("planned", self._session, self._said))
-
-
-class _Source:
-    """One source platform that is served here."""
-
-    def __init__(self, planned: IPlannedConferences) -> None:
-        self.planned = planned
-        self.wanted_ms = 0
-        """Since when all are to be compared; 0: they need not be."""
-        self.compared_ms = 0
-        self.heard: set[str] = set()
-        self.again: set[str] = set()
-        self.is_reading = False
-        self._seen: tuple[int, int] | None = None
-
-    def look(self, listens: int, cleared_ms: int, now_ms: int) -> None:
-        """Whether something may have been missed: at the beginning, after each link, and once in a while anyway."""
-        seen = (listens, cleared_ms)
-        if seen != self._seen:
-            self._seen = seen
-            self.wanted_ms = max(now_ms, cleared_ms)
-        elif not self.wanted_ms and now_ms - self.compared_ms > COMPARE_SECONDS * 1000:
-            self.wanted_ms = now_ms
-
-    def is_time(self, now_ms: int) -> bool:
-        """Whether to compare now. At once the first time, later when all instances have noticed: one is enough."""
-        return self.wanted_ms > 0 and (not self.compared_ms or now_ms >= self.wanted_ms + NOTICE_MS)
 
 
 class _Change(msgspec.Struct):

@@ -66,8 +66,10 @@ class Turns:
     async def go_on(self, name: str) -> bool:
         """Keep the turn. Fails with `StoreError`. @return: False: it took too long, and another instance has it."""
         held = self._held.get(name, "")
-        begun_ms, _, _ = _parsed(held)
+        begun_ms, held_until_ms, _ = _parsed(held)
         until_ms = self._clocks.now_ms(self._own) + self._lease_ms
+        if held and until_ms - held_until_ms < self._lease_ms // 4:
+            return True
         return bool(held) and await self._swap(name, held, f"{begun_ms} {until_ms} {self._session}")
 
     async def finish(self, name: str) -> bool:
@@ -75,6 +77,20 @@ class Turns:
         held = self._held.get(name, "")
         begun_ms, _, _ = _parsed(held)
         return bool(held) and await self._swap(name, held, f"{begun_ms} 0 {self._session}")
+
+    async def is_done(self, name: str, since_ms: int) -> bool:
+        """Whether work that was begun after a time is done. Fails with `StoreError`."""
+        begun_ms, until_ms, _ = _parsed(await self._store.read_string(_key(name)))
+        return not until_ms and begun_ms > since_ms
+
+    async def note(self, name: str, at_ms: int) -> None:
+        """Say, for whoever asks `noted`, that something held until a time. Fails with `StoreError`."""
+        strings = {_key(name): f"{at_ms} 0 {self._session}"}
+        await self._store.commit(Commit(e164="", touch_record=False, strings=strings))
+
+    async def noted(self, name: str) -> int:
+        """The time that was noted last, by whomever; 0: never. Fails with `StoreError`."""
+        return _parsed(await self._store.read_string(_key(name)))[0]
 
     @property
     def _store(self) -> IConferenceStore:

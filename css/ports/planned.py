@@ -32,6 +32,7 @@ class IPlannedConferences(Interface):
     """`reserve/…`, `template/…` and `vroom/…` in one source platform's Redis. Methods fail with `StoreError`."""
 
     listens = Attribute("How often listening has begun: what was published before may not have been heard.")
+    hears = Attribute("Whether changes are heard now.")
 
     def listen(heard: Heard) -> None:
         """Have `heard(payload)` called with each change that is published, until `unlisten`, on a link of its own that

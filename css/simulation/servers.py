@@ -311,6 +311,10 @@ class RemotePlanned(Remote):
     def listens(self) -> int:
         return self.link.links if self._heard is not None else 0
 
+    @property
+    def hears(self) -> bool:
+        return self.link.up and self._heard is not None
+
     def _listen(self, heard: Heard) -> None:
         if self._heard is None:
             self._heard = heard

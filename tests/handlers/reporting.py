@@ -19,6 +19,8 @@ def make_reports(css: Instance, session: str) -> tuple[LocatorReports, PlannedRe
     turns = Turns("pA", site.stores, css.clocks, session)
     locator = LocatorReports("pA", site.stores, css.clocks, css.steps, css.post, css.duty, turns, css.tally, session)
     planned = PlannedReports(
+        site.clock,
+        0.0,
         "pA",
         lambda: site.platforms,
         site.stores,

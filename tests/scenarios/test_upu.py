@@ -63,6 +63,11 @@ class UpuCases(PairScenario):
         for moid in moids or tuple(PAIR_HOSTS):
             self.assertEqual(self.peers(moid).upu.table(), self.truth(moid))
 
+    async def settled(self) -> None:
+        """No instance has anything left to compare."""
+        services = [each for moid in PAIR_HOSTS for each in self.services_of(moid)]
+        await self.eventually(lambda: all(each.work.reporting.planned.settled for each in services), True)
+
     def told(self, moid: str) -> list[tuple[str, Any]]:
         """Type, and number or what else it is about, of each message to a platform's locator."""
         found = [(each.type, each.fields) for each in self.peers(moid).upu.inbox.all()]
@@ -95,6 +100,7 @@ class UpuCases(PairScenario):
         await self.plan_all()
         await self.begin()
         await self.true()
+        await self.settled()
         await self.ground.deafen("A")
         try:
             await self.planners["A"].add("reserve", "08", "没人听见", "u-a")

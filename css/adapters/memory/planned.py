@@ -43,6 +43,10 @@ class MemoryPlanned:
         now = self.server.channels.sessions - self._since if self._heard is not None else 0
         return self._ended + now
 
+    @property
+    def hears(self) -> bool:
+        return self._heard is not None and self.server.channels.is_open
+
     def listen(self, heard: Heard) -> None:
         if self._heard is None:
             self._heard = heard

@@ -38,6 +38,10 @@ class RedisPlanned:
     def listens(self) -> int:
         return self._ended + (self._changes.links if self._changes is not None else 0)
 
+    @property
+    def hears(self) -> bool:
+        return self._changes is not None and self._changes.available
+
     def listen(self, heard: Heard) -> None:
         if self._changes is None:
             self._changes = ChangesLink(self._reactor, self._link.settings, CHANNEL, heard)
