@@ -138,6 +138,10 @@ class Core:
         self.outbox.carriers[SQL_LANE] = self.rows.carry
         self.outbox.carriers.update({carrier.lane: carrier.carry for carrier in self.batches})
 
+    def has_flushed(self) -> bool:
+        """Whether `flush` would find nothing to do."""
+        return self.outbox.is_clear and not any(carrier.waits for carrier in self.batches)
+
     async def flush(self) -> None:
         """Begin to carry out what is neither message nor row, and forget what is done. Fails with `StoreError`."""
         for carrier in self.batches:

@@ -106,7 +106,7 @@ class Work:
         self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe, world.peers)
         rounds = conference_rounds(core, self._mcus.overdue, self._restoring, self._rebuilding)
         rounds.append(("monitors", DUE_SECONDS, self.controlling.monitors.tick))
-        self._flush = self._ticker("outbox flush", FLUSH_SECONDS, core.flush)
+        self._flush = Ticker(world.reactor, "outbox flush", FLUSH_SECONDS, core.flush, core.has_flushed)
         tickers = [self._ticker(name, seconds, core.duty.while_on(work)) for name, seconds, work in rounds]
         self.tickers = [*tickers, *self._house_rounds()]
         self._licence_ticker = self._ticker(

@@ -164,6 +164,11 @@ class BatchCarrier(Generic[T]):
         """Take a parcel to carry out soon."""
         self._waiting.append(_Waiting(store, e164, mark, parcel, owner))
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is anything to carry out."""
+        return bool(self._waiting)
+
     def tick(self) -> None:
         """Begin to carry out what waits."""
         if self._waiting:

@@ -17,6 +17,10 @@ from css.ports.ledger import ILedger, Recovery
 from css.ports.store import IPlatformState, StoreError
 
 
+async def _nothing() -> None:
+    """A round off duty."""
+
+
 class Duty:
     """Off duty is the own platform while the PMS calls it abnormal: no record of a conference is written then.
 
@@ -75,12 +79,11 @@ class Duty:
         for listener in self._listeners:
             listener()
 
-    def while_on(self, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[None]]:
+    def while_on(self, work: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[object]]:
         """The same round of work, which does nothing while the platform is off duty."""
 
-        async def guarded() -> None:
-            if self.on:
-                await work()
+        def guarded() -> Awaitable[object]:
+            return work() if self.on else _nothing()
 
         return guarded
 

@@ -333,6 +333,11 @@ class Outbox:
             elif len(left_here) < len(letters):
                 await self.keep_only(store, e164, lane, mark, left_here)
 
+    @property
+    def is_clear(self) -> bool:
+        """Whether nothing that is done waits to be forgotten."""
+        return not self._done
+
     def mark_done(self, store: IConferenceStore, e164: str, lane: str, mark: str, owner: str = "") -> None:
         """An entry has been carried out; it is forgotten with the number's next commit, or by `flush`.
 

@@ -111,16 +111,18 @@ class Timeline:
         """
         heap = self._heap
         while heap and heap[0][0] <= until:
-            when, _, call, rest = heapq.heappop(heap)
-            if isinstance(call, Call) and (call.action is None or call.moved != rest):
+            entry: tuple[float, int, Any, Any] = heapq.heappop(heap)
+            when, _, call, rest = entry
+            is_timer = rest.__class__ is int
+            if is_timer and (call.action is None or call.moved != rest):
                 continue
             if when > self.now:
                 self.now = when
             self.steps += 1
-            if isinstance(call, Call):
+            if is_timer:
                 call.owner.fire(call)
             else:
-                call(*rest)  # type: ignore[misc]
+                call(*rest)
             return True
         self.now = max(self.now, until)
         return False
@@ -187,26 +189,28 @@ class Process:
         self._calls.pop(call, None)
         call.done = True
         assert call.action is not None
-        if call.keywords:
-            self._happen(lambda: call.action(*call.arguments, **call.keywords), ())  # type: ignore[misc]
-        else:
-            self._happen(call.action, call.arguments)
+        if self._lives_on():
+            if call.keywords:
+                call.action(*call.arguments, **call.keywords)
+            else:
+                call.action(*call.arguments)
 
     def run(self, action: Action, *arguments: object) -> None:
         """Something reaches the process. A dead one does not care, a frozen one finds it when it goes on."""
         if self.frozen and self.alive:
             self._held.append((action, arguments))
-        else:
-            self._happen(action, arguments)
+        elif self._lives_on():
+            action(*arguments)
 
-    def _happen(self, action: Action, arguments: tuple[Any, ...]) -> None:
+    def _lives_on(self) -> bool:
+        """Something is about to happen in it. @return: whether it does: it may be dead, or die in its place."""
         if not self.alive:
-            return
+            return False
         self.events += 1
         if self._dies_after and self.events >= self._dies_after:
             self.kill()
-            return
-        action(*arguments)
+            return False
+        return True
 
     def kill(self) -> None:
         """Die at once (kill -9). What is under way in it stays suspended for ever."""

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import Interface
 
+from css.adapters.memory.keys import index_key
 from css.adapters.memory.ledger import MemoryLedger
 from css.adapters.memory.planned import MemoryLocatorBook, MemoryPlanned
 from css.adapters.memory.server import MemoryServer
@@ -46,6 +47,8 @@ POLLS = frozenset(
     }
 )
 """Commands that change nothing if they find nothing: an empty answer then needs no journey, which skips idle time."""
+OBSERVED = frozenset({"commit", "draw"})
+"""Commands that somebody watches."""
 NOTHING_READY = (0, False)
 """How `ready_restores` says so."""
 
@@ -122,20 +125,24 @@ class ServerLink:
     @property
     def is_quick(self) -> bool:
         """Whether an answer may come without a journey."""
-        return self.up and not self._awaited and not self.out.clogged and not self.back.clogged and self.server.healthy
+        if self._awaited or not self.up or self.out.clogged or self.back.clogged:
+            return False
+        return self.process.alive and self.server.healthy
 
-    async def call(self, execute: Callable[[], Any], is_poll: bool) -> Any:
+    async def call(self, execute: Callable[[], Any]) -> Any:
         """Have a command executed. Fails with the server's error."""
         if not self.process.alive:
             return await self._never()
         if not self.up:
             raise self.server.error(f"{self.server.name}: not connected")
-        if is_poll and self.is_quick:
-            found = execute()
-            if not found or found == NOTHING_READY:
-                return found
-            return await self._travel(partial(_given, found))
         return await self._travel(execute)
+
+    async def poll(self, execute: Callable[[], Any]) -> Any:
+        """The same of one of `POLLS`."""
+        if not self.is_quick:
+            return await self.call(execute)
+        found = execute()
+        return found if not found or found == NOTHING_READY else await self._travel(partial(_given, found))
 
     async def _travel(self, execute: Callable[[], Any]) -> Any:
         answered: Deferred[Any] = Deferred()
@@ -260,13 +267,21 @@ class Remote:
         for name in port.names():
             method = getattr(target, name)
             if callable(method):
-                setattr(self, name, partial(self._call, name, method, observe))
+                setattr(self, name, self._remote(name, method, observe))
 
-    async def _call(self, name: str, method: Any, observe: Observer, *arguments: Any, **more: Any) -> Any:
-        def execute() -> Any:
-            return observe(name, arguments, lambda: run_now(method(*arguments, **more)))
+    def _remote(self, name: str, method: Any, observe: Observer) -> Callable[..., Coroutine[Any, Any, Any]]:
+        if name in OBSERVED and observe is not plainly:
+            return partial(self._observed, name, method, observe)
+        return partial(self._polled if name in POLLS else self._plain, method)
 
-        return await self.link.call(execute, name in POLLS)
+    def _observed(self, name: str, method: Any, observe: Observer, *arguments: Any) -> Coroutine[Any, Any, Any]:
+        return self.link.call(lambda: observe(name, arguments, lambda: run_now(method(*arguments))))
+
+    def _plain(self, method: Any, *arguments: Any, **more: Any) -> Coroutine[Any, Any, Any]:
+        return self.link.call(lambda: run_now(method(*arguments, **more)))
+
+    def _polled(self, method: Any, *arguments: Any, **more: Any) -> Coroutine[Any, Any, Any]:
+        return self.link.poll(lambda: run_now(method(*arguments, **more)))
 
 
 class RemoteStore(Remote):
@@ -276,6 +291,16 @@ class RemoteStore(Remote):
         super().__init__(link, target, cast("type[Interface]", IConferenceStore), observe)
         self.platform = target.platform
         self.target = target
+        self._keys = target.server.keyspace
+        self._claim_due = self._remote("claim_due", target.claim_due, observe)
+        self.claim_due = self._claim_due_if_any
+
+    async def _claim_due_if_any(self, index: str, lease_ms: int, limit: int) -> list[str]:
+        """Nearly always there is none, and nearly all commands are this one."""
+        if self.link.is_quick and not self._keys.sorted_set(index_key(index)).has_any(self._keys.now_ms()):
+            return []
+        found: list[str] = await self._claim_due(index, lease_ms, limit)
+        return found
 
     @property
     def available(self) -> bool:

@@ -375,8 +375,6 @@ class World:
         history, watchers = self.history, self.watchers
 
         def observe(name: str, arguments: tuple[Any, ...], execute: Callable[[], Any]) -> Any:
-            if name != "commit":
-                return execute()
             commit: Commit = arguments[0]
             before = keys.hash(record_key(commit.e164))
             result = execute()
@@ -403,10 +401,9 @@ class World:
     def _observer_of_draws(self, moid: str) -> Observer:
         def observe(name: str, arguments: tuple[Any, ...], execute: Callable[[], Any]) -> Any:
             result = execute()
-            if name == "draw":
-                self.history.note("draw", f"{moid} {result}")
-                for watcher in self.watchers:
-                    watcher.drawn(moid, arguments[2], result)
+            self.history.note("draw", f"{moid} {result}")
+            for watcher in self.watchers:
+                watcher.drawn(moid, arguments[2], result)
             return result
 
         return observe

@@ -31,7 +31,10 @@ class _Loop(LoopingCall):
 
     def _go_on(self, _: object) -> None:
         if self.running:
-            self._scheduleFrom(self.clock.seconds())
+            # As LoopingCall's own, by the round: there are many.
+            now, interval = self.clock.seconds(), cast("float", self.interval)
+            rest = interval - (now - cast("float", self.starttime)) % interval
+            self.call = self.clock.callLater(rest if now + rest > now else interval, self)
             return
         stopped, self._deferred = self._deferred, None
         assert stopped is not None  # somebody has just stopped it
@@ -42,15 +45,24 @@ class Ticker:
     """Does `work` every so often, from `start` to `stop`.
 
     @param seconds: between the beginnings of two rounds; a round that takes longer delays the next.
+    @param idle: says, for next to nothing, that a round would find no work; None: each has to look.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: IReactorTime, name: str, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        name: str,
+        seconds: float,
+        work: Callable[[], Awaitable[object]],
+        idle: Callable[[], bool] | None = None,
+    ) -> None:
         self.name = name
         self.work = work
         """What a round does; its failures are its caller's."""
         self._seconds = seconds
+        self._idle = idle
         self._loop = _Loop(self._round)
         self._loop.clock = reactor
         self._failing = False
@@ -79,6 +91,8 @@ class Ticker:
 
     def _round(self) -> Deferred[Any] | None:
         """One round. @return: what to wait for before the next; None: nothing."""
+        if self._idle is not None and not self._failing and self._idle():
+            return None
         work = self._guarded()
         try:
             awaited = work.send(None)

@@ -63,6 +63,21 @@ class Rounds(TickerCase):
         self.clock.pump([1.0] * 2)
         self.assertEqual(len(self.began), 2)
 
+    def test_idle(self) -> None:
+        """A round that would find nothing to do is none; after a failure there is one, to tell that it works again."""
+        idle = True
+        self.ticker = Ticker(self.clock, "test work", 2.0, self.work, lambda: idle)
+        self.ticker.start()
+        self.clock.pump([1.0] * 5)
+        self.assertEqual(self.began, [])
+        idle = False
+        self.errors.append(StoreError("away"))
+        self.clock.pump([1.0])
+        self.assertEqual(self.began, [6.0])
+        idle = True
+        self.clock.pump([1.0] * 6)
+        self.assertEqual(self.began, [6.0, 8.0])
+
     def test_again_after_a_stop(self) -> None:
         """Nothing while stopped."""
         self.ticker.start()
