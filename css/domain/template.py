@@ -29,15 +29,20 @@ class Standing(msgspec.Struct, frozen=True):
     version: int = 0
     there: bool = False
     """Whether the template will be there afterwards."""
+    taken: int = 0
+    """How often another platform has taken the template meanwhile: what was read of SQL before is out of date."""
 
     def __str__(self) -> str:
-        return f"{self.version} {'put' if self.there else 'del'}" if self.version else ""
+        words = (self.version, "put" if self.there else "del", *((self.taken,) if self.taken else ()))
+        return " ".join(map(str, words)) if self.version else ""
 
 
 def standing_from(text: str) -> Standing:
     """The inverse of `str`; a text that is none, as another version of CSS may write, counts as none under way."""
-    version, _, outcome = text.partition(" ")
-    return Standing(int(version), outcome == "put") if version.isdecimal() else Standing()
+    version, outcome, taken = (*text.split(), "", "", "")[:3]
+    if not version.isdecimal():
+        return Standing()
+    return Standing(int(version), outcome == "put", int(taken) if taken.isdecimal() else 0)
 
 
 def refusal(verb: Verb, under_way: Standing, in_sql: bool) -> ErrCode | None:

@@ -73,6 +73,8 @@ class TemplateIntent(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """None: nobody is to be answered."""
     row: TemplateRow | None = None
     """None: it is to be deleted, or, with `Verb.COPY`, SQL is left as it is."""
+    taken_from: tuple[str, ...] = ()
+    """Moids of the other platforms that had it: theirs goes, in SQL and in their Redis."""
 
 
 def notice_lane(exchange: str) -> str:

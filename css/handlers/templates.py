@@ -32,7 +32,7 @@ from css.messages.base import Message
 from css.messages.codec import encode
 from css.ports.bus import Delivery, Outgoing, TryLater
 from css.ports.sql import IConferenceDatabase, SqlError, SqlRefused, TemplateRow, TemplateWrite
-from css.ports.store import Commit, Fields, IConferenceStore, Outcome, StoreError
+from css.ports.store import Commit, Fields, IConferenceStore, OutboxEntry, Outcome, StoreError
 
 Request = wire.AddTemplateRequest | wire.ModTemplateRequest | wire.DelTemplateRequest
 
@@ -161,12 +161,13 @@ class Templates:
                 return
             standing = await store.read_string(_standing_key(e164))
             under_way = standing_from(standing)
-            refused = refusal(asked.verb, under_way, row is not None and row.platformmoid == store.platform)
+            other = row.platformmoid if row is not None and row.platformmoid != store.platform else ""
+            refused = refusal(asked.verb, under_way, row is not None and not other) or self._not_to_be_taken(other)
             if refused is not None:
                 await self._refuse(asked, refused)
                 return
-            intent = self._intent(store, asked, max(written, under_way.version))
-            outcome = await self._keep(store, intent, standing, asked)
+            intent = self._intent(store, asked, max(written, under_way.version), other)
+            outcome = await self._keep(store, intent, standing, asked, asked.verb is not Verb.DEL)
             if outcome is Outcome.DONE:
                 await self._do(store, intent)
                 return
@@ -174,24 +175,31 @@ class Templates:
                 return
         raise StoreError(f"template {e164}: others changed it {_ATTEMPTS} times in a row")
 
-    def _intent(self, store: IConferenceStore, asked: Asked, above: int) -> TemplateIntent:
+    def _not_to_be_taken(self, other: str) -> ErrCode | None:
+        """Why another platform's template can't be replaced: it would stay in that one's Redis. None: it can."""
+        store = self._stores.get(other)
+        if not other or (store is not None and (store.available or other == self._own)):
+            return None
+        return ErrCode.PLATFORM_NOT_SERVED if store is None else ErrCode.INTERNAL
+
+    def _intent(self, store: IConferenceStore, asked: Asked, above: int, other: str) -> TemplateIntent:
         request = asked.message
         version = self._epochs.next(self._clocks.now_ms(store.platform), above)
         row = None
         if not isinstance(request, wire.DelTemplateRequest):
             content = msgspec.json.encode(request.content).decode()
             row = TemplateRow(request.e164, request.moid, store.platform, request.name, content)
-        return TemplateIntent(request.e164, asked.verb, version, asked.requester, row)
+        return TemplateIntent(request.e164, asked.verb, version, asked.requester, row, (other,) if other else ())
 
     async def _keep(
-        self, store: IConferenceStore, intent: TemplateIntent, standing: str, asked: Asked | None
+        self, store: IConferenceStore, intent: TemplateIntent, standing: str, asked: Asked | None, there: bool
     ) -> Outcome:
-        """Keep an intent, if nobody has begun another write since `standing` was read."""
+        """Keep an intent, if nobody has begun another write since `standing` was read.
+
+        @param there: whether it leaves the template there.
+        """
         self._probe("template", "before_intent")
-        entries = self._outbox.entries(
-            {TEMPLATE_LANE: Parcel(intents=[intent])}, _mark(intent), self._clocks.now_ms(store.platform)
-        )
-        key, there = _standing_key(intent.e164), intent.verb is not Verb.DEL
+        key = _standing_key(intent.e164)
         result = await store.commit(
             Commit(
                 e164=_number(intent.e164),
@@ -199,7 +207,7 @@ class Templates:
                 guards=((key, standing),),
                 strings={key: str(Standing(intent.version, there))},
                 request=pending(asked.requester, asked.certain) if asked else None,
-                outbox=entries,
+                outbox=self._entries(store, intent),
             )
         )
         if result.outcome is Outcome.DUPLICATE and result.loaded is not None:
@@ -207,6 +215,10 @@ class Templates:
         elif result.outcome is Outcome.DONE:
             self._probe("template", "after_intent")
         return result.outcome
+
+    def _entries(self, store: IConferenceStore, intent: TemplateIntent) -> tuple[OutboxEntry, ...]:
+        parcels, now_ms = {TEMPLATE_LANE: Parcel(intents=[intent])}, self._clocks.now_ms(store.platform)
+        return self._outbox.entries(parcels, _mark(intent), now_ms)
 
     def carry(self, store: IConferenceStore, number: str, mark: str, parcel: Parcel, owner: str = "") -> None:
         """Finish writes that an instance left behind. @param owner: moid of its platform; empty: the own one."""
@@ -234,7 +246,7 @@ class Templates:
         refused: ErrCode | None = None
         try:
             if intent.verb is not Verb.COPY:
-                await database.apply_template(TemplateWrite(intent.e164, intent.version, intent.row))
+                refused = await self._write(store, database, intent, owner)
         except SqlRefused as error:
             refused = ErrCode.INTERNAL
             self.log.error("{e164}: ALERT: SQL refuses its template: {error}", e164=intent.e164, error=str(error))
@@ -245,6 +257,47 @@ class Templates:
         self._probe("template", "after_commit")
         self._tally.count("templates_refused" if refused else "templates_written")
         await self._outbox.carry_out(store, _number(intent.e164), parcels, _mark(intent), ())
+
+    async def _write(
+        self, store: IConferenceStore, database: IConferenceDatabase, intent: TemplateIntent, owner: str
+    ) -> ErrCode | None:
+        """Write SQL, and have those lose the template that had it. Whose it was is kept before SQL forgets it.
+
+        @return: why it can't be written.
+        """
+        while other := await database.apply_template(
+            TemplateWrite(intent.e164, intent.version, intent.row, (store.platform, *intent.taken_from))
+        ):
+            if other not in self._stores:
+                return ErrCode.PLATFORM_NOT_SERVED
+            intent = msgspec.structs.replace(intent, taken_from=(*intent.taken_from, other))
+            entries = [msgspec.structs.replace(each, platform=owner) for each in self._entries(store, intent)]
+            await store.commit(Commit(e164=_number(intent.e164), touch_record=False, outbox=tuple(entries)))
+        self._probe("template", "before_taking")
+        for other in intent.taken_from:
+            await self._take_from(other, database, intent.e164)
+        return None
+
+    async def _take_from(self, platform: str, database: IConferenceDatabase, e164: str) -> None:
+        """Another platform has the template now: it goes from this one's Redis, or whatever is being written there
+        looks at SQL once more."""
+        store, key = self._stores.get(platform), _standing_key(e164)
+        for _ in range(_ATTEMPTS):
+            if store is None:
+                break
+            standing = await store.read_string(key)
+            under_way = standing_from(standing)
+            if not under_way.version:
+                if await self._copy(store, database, e164, there=False):
+                    return
+                continue
+            again = msgspec.structs.replace(under_way, taken=under_way.taken + 1)
+            commit = Commit(
+                e164=_number(e164), touch_record=False, guards=((key, standing),), strings={key: str(again)}
+            )
+            if (await store.commit(commit)).outcome is Outcome.DONE:
+                return
+        raise StoreError(f"template {e164}: it can't be taken from {platform} now")
 
     async def _settle(
         self,
@@ -310,18 +363,21 @@ class Templates:
         while True:
             rows = await database.templates_page(store.platform, after, PAGE)
             for row in rows:
-                await self._copy(store, database, row.e164)
+                # If a write is under way already, that one makes Redis what SQL has.
+                await self._copy(store, database, row.e164, there=True)
             if len(rows) < PAGE:
                 return
             after = rows[-1].e164
 
-    async def _copy(self, store: IConferenceStore, database: IConferenceDatabase, e164: str) -> None:
+    async def _copy(self, store: IConferenceStore, database: IConferenceDatabase, e164: str, *, there: bool) -> bool:
+        """Make Redis what SQL has. @return: False: a write is under way there already."""
         above = await database.template_version(e164)
         version = self._epochs.next(self._clocks.now_ms(store.platform), above)
         intent = TemplateIntent(e164, Verb.COPY, version, None)
-        # If a write is under way already, that one makes Redis what SQL has.
-        if await self._keep(store, intent, "", None) is Outcome.DONE:
-            await self._do(store, intent)
+        if await self._keep(store, intent, "", None, there) is not Outcome.DONE:
+            return False
+        await self._do(store, intent)
+        return True
 
 
 def _number(e164: str) -> str:

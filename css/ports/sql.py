@@ -77,6 +77,8 @@ class TemplateWrite(msgspec.Struct, frozen=True):
     version: int
     row: TemplateRow | None = None
     """None: delete it."""
+    over: tuple[str, ...] | None = None
+    """Moids of the platforms whose template it may replace or delete; None: whosesoever."""
 
 
 class DomainRow(msgspec.Struct, frozen=True):
@@ -135,8 +137,12 @@ class IConferenceDatabase(Interface):
     async def templates_page(platformmoid: str, after: str, limit: int) -> list[TemplateRow]:
         """Public templates of one platform with `e164` > `after`, ordered by it, at most `limit`."""
 
-    async def apply_template(write: TemplateWrite) -> None:
-        """Insert, replace or delete a public template, exactly once in effect however often it is given."""
+    async def apply_template(write: TemplateWrite) -> str:
+        """Insert, replace or delete a public template, exactly once in effect however often it is given.
+
+        @return: empty: it is done, now or before; else nothing is, since the template is this platform's, which is not
+            among `over`.
+        """
 
     async def close() -> None:
         """Give connections back; commands under way are finished first."""

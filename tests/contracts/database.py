@@ -277,6 +277,21 @@ class DatabaseContract(TestCase):
         await self.other.apply_template(TemplateWrite("1", 7, template("1", "late")))
         self.assertIsNone(await self.database.template("1"))
 
+    async def test_template_of_another_platform(self) -> None:
+        """It stays, and whose it is is told; one that is meant goes, also when it is deleted; a late write is done."""
+        await self.database.apply_template(TemplateWrite("1", 5, template("1")))
+        for row in (template("1", "new"), None):
+            self.assertEqual(await self.other.apply_template(TemplateWrite("1", 6, row, ("p-2", "p-3"))), PLATFORM)
+        self.assertEqual(await self.database.template("1"), template("1"))
+        self.assertEqual(await self.database.template_version("1"), 5)
+        self.assertEqual(await self.other.apply_template(TemplateWrite("1", 5, None, ("p-2",))), "")
+        moved = TemplateRow("1", "user-2", "p-2", "模板", "{}")
+        self.assertEqual(await self.other.apply_template(TemplateWrite("1", 6, moved, ("p-2", PLATFORM))), "")
+        self.assertEqual(await self.database.template("1"), moved)
+        self.assertEqual(await self.database.apply_template(TemplateWrite("1", 7, None, ("p-2",))), "")
+        self.assertIsNone(await self.database.template("1"))
+        self.assertEqual(await self.database.apply_template(TemplateWrite("1", 8, moved, ("p-2",))), "")
+
     async def test_templates_written_at_once(self) -> None:
         writes = [
             (self.database, self.other)[n % 2].apply_template(TemplateWrite("1", 1 + n * 7 % 20, template("1", str(n))))

@@ -34,7 +34,7 @@ class Standings(SynchronousTestCase):
 
     def test_there_and_back(self) -> None:
         """None under way is no text."""
-        for standing in (PUT, DEL, NONE, Standing(2**53 - 1, True)):
+        for standing in (PUT, DEL, NONE, Standing(2**53 - 1, True), Standing(7, False, 2)):
             self.assertEqual(standing_from(str(standing)), standing)
         self.assertEqual(str(NONE), "")
 

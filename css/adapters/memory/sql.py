@@ -115,16 +115,20 @@ class MemoryDatabase:
         found = (row for e164, row in sorted(self.templates.items()) if e164 > after)
         return [row for row in found if row.platformmoid == platformmoid][:limit]
 
-    async def apply_template(self, write: TemplateWrite) -> None:
+    async def apply_template(self, write: TemplateWrite) -> str:
         check_template(write)
         self._answer()
         if write.version <= self._template_versions.get(write.e164, (0, 0.0))[0]:
-            return
+            return ""
+        there = self.templates.get(write.e164)
+        if there is not None and write.over is not None and there.platformmoid not in write.over:
+            return there.platformmoid
         self._template_versions[write.e164] = (write.version, self._seconds())
         if write.row is None:
             self.templates.pop(write.e164, None)
         else:
             self.templates[write.e164] = write.row
+        return ""
 
     async def close(self) -> None:
         self._closed = True

@@ -125,13 +125,18 @@ class SqlDatabase:
         query = select(*table.columns).where(mine, table.c.e164 > after).order_by(table.c.e164).limit(limit)
         return await self._transaction(lambda connection: [TemplateRow(*row) for row in connection.execute(query)])
 
-    async def apply_template(self, write: TemplateWrite) -> None:
+    async def apply_template(self, write: TemplateWrite) -> str:
         check_template(write)
-        await self._transaction(lambda connection: self._apply_template(connection, write))
+        return await self._transaction(lambda connection: self._apply_template(connection, write))
 
-    def _apply_template(self, connection: Connection, write: TemplateWrite) -> None:
-        if write.version > self._statements.claim_template(connection, write.e164):
-            self._statements.put_template(connection, write)
+    def _apply_template(self, connection: Connection, write: TemplateWrite) -> str:
+        if write.version <= self._statements.claim_template(connection, write.e164):
+            return ""
+        owner = self._statements.template_owner(connection, write.e164)
+        if owner and write.over is not None and owner not in write.over:
+            return owner
+        self._statements.put_template(connection, write)
+        return ""
 
     async def close(self) -> None:
         await self._worker.close()

@@ -79,6 +79,11 @@ class Statements(msgspec.Struct, frozen=True):
         text = f"SELECT version FROM css_template_version WHERE e164 = {self.place}"
         return int(self._run(connection, text, (e164,)).scalar_one())
 
+    def template_owner(self, connection: Connection, e164: str) -> str:
+        """Moid of the platform that has a public template; empty: there is none."""
+        text = f"SELECT platformmoid FROM ttemplateinfo WHERE e164 = {self.place}"
+        return str(self._run(connection, text, (e164,)).scalar() or "")
+
     def put_template(self, connection: Connection, write: TemplateWrite) -> None:
         """Insert, replace or delete a public template, and remember that this was the last write."""
         values = f"{self._places(2)},{self.now}"
