@@ -10,7 +10,8 @@ from twisted.logger import Logger
 from css.handlers.clocks import StoreClocks
 from css.ports.store import Commit, IConferenceStore, Outcome, StoreError
 
-LEASE_MS = 20_000
+LEASE_MS = 5_000
+"""Whoever is killed in the middle must not keep the others from it for long: UPU is to be true again in ten seconds."""
 MARGIN_MS = 200
 """By how much the instances' ideas of the own store's clock may differ."""
 
