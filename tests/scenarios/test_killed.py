@@ -46,11 +46,16 @@ class KilledWorld(SynchronousTestCase):
         self.world.faulty = False
         self.world.start()
         self.a, self.b = self.world.sites["A"], self.world.sites["B"]
-        self.addCleanup(lambda: [instance.bury() for instance in self.world.instances()])
+        self.addCleanup(self.bury)
         self.planned: dict[str, tuple[str, str]] = {}
         self.running: list[str] = []
         every = self.world.instances()
         self.until(lambda: all(self.serves(each) and each.service.work.licences.complete for each in every), 60)
+
+    def bury(self) -> None:
+        """The world is over."""
+        for instance in self.world.instances():
+            instance.bury()
 
     def serves(self, instance: Instance) -> bool:
         """Whether an instance takes requests."""
