@@ -15,6 +15,10 @@ SECTIONS = (
 """Of the seed, in its order."""
 
 
+DRAWN = "2.3.1 2.3.2 2.3.3 5.1 5.2 5.3 6 9.2 9.3 9.4 9.5"
+"""Those with a drawing of what happens between platforms."""
+
+
 def exists(test: str) -> bool:
     """Whether there is such a test module, or such a class or test in it."""
     for module, name in ((test, ""), (test.rpartition(".")[0], test.rpartition(".")[2])):
@@ -46,3 +50,19 @@ class Page(SynchronousTestCase):
         """A module, a class and a test that nobody wrote."""
         for test in ("tests.test_nothing", "tests.test_seed_coverage.Nothing", "tests.test_seed_coverage.test_nothing"):
             self.assertFalse(exists(test))
+
+
+class Arrows(SynchronousTestCase):
+    """docs/seed-arrows.md."""
+
+    def test_every_drawing(self) -> None:
+        """In the order of the seed, each arrow with a test that exists and is named after its section."""
+        text = (ROOT / "docs" / "seed-arrows.md").read_text()
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
+        rows = [row for row in rows if row[0][0].isdigit()]
+        self.assertEqual(" ".join(dict.fromkeys(row[0] for row in rows)), DRAWN)
+        for section, arrow, test in rows:
+            self.assertTrue(exists(test.strip("`")), test)
+            name = test.strip("`").rpartition(".")[2]
+            self.assertTrue(name.startswith(f"test_{section.replace('.', '_')}_"), (section, name))
+            self.assertTrue(arrow)

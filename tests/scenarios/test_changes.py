@@ -90,9 +90,26 @@ class Names(SeedFive):
         self.assertEqual(upu.table()[E164, 1].platformmoid, self.runs_on)
         self.assertNotIn("confname", await self.key(f"confex/{E164}", "A"))
 
+    def forwarded(self) -> tuple[int, int]:
+        """How often A's CSS has forwarded something, and B's."""
+        one, other = (sum(each.work.tally["forwarded"] for each in self.services_of(moid)) for moid in ("A", "B"))
+        return one, other
+
     async def test_5_1_at_home(self) -> None:
         await self.at_home()
         await self.renamed("A")
+        self.assertEqual(self.forwarded(), (0, 0))
+
+    async def test_5_1_at_home_as_the_drawing_spells_it(self) -> None:
+        """CM->CSS: CM_MAU_MODIFYCONFNAME_ACK, which the MCU gets as it is defined."""
+        await self.at_home()
+        self.cm_of("A").name_requests.silent()
+        self.process.ask_for_name(E164, NEW_NAME)
+        asked = await within(self.cm_of("A").inbox.wait_for("CMU_CM_MODIFYCONFNAME_REQ", E164))
+        fields = {name: asked.fields[name] for name in ("confname", "ip", "pid", "mtreqid")}
+        self.cm_of("A").tell("CM_MAU_MODIFYCONFNAME_ACK", E164, **fields)
+        await within(self.process.inbox.wait_for("CM_CMU_MODIFYCONFNAME_ACK", E164))
+        await self.eventually(self.row, (NEW_NAME, "1", self.end(0), "A", "A"))
 
     async def test_5_1_on_the_backup_while_it_serves(self) -> None:
         await self.on_the_backup()
@@ -102,6 +119,7 @@ class Names(SeedFive):
         """备CSS → 主CM → 主CSS → 备CSS → 备MCU."""
         await self.after_handback()
         await self.renamed("A")
+        self.assertEqual(self.forwarded(), (1, 0))
 
     async def name_refused(self, cm: str) -> None:
         """The CM does not agree: the MCU hears that, and nothing changes."""

@@ -13,6 +13,7 @@ from css.peers.cm import NOTICES, REQUESTS, CmPeer, Request
 from css.peers.cmu_process import CmuProcess
 from css.peers.inbox import Received
 from css.peers.peer import Place
+from css.ports.bus import Binding, Delivery, Queue, Topology
 from tests.scenarios.case import OnMemory, pause, within
 from tests.scenarios.pair import OnTwoNodes, PairScenario
 
@@ -78,13 +79,12 @@ class ControlCase(PairScenario):
         """In which of its queues a CM got messages of a type."""
         return [received.queue for received in cm.inbox.all(type_name)]
 
-    async def answered_nowhere_else(self, moid: str) -> None:
-        """A platform's CM has got no answer at all that it did not ask for."""
+    async def answered_nowhere_else(self, moid: str, but: int = 0) -> None:
+        """A platform's CM has got no answer at all that it did not ask for. @param but: how many it did ask for."""
         await pause(0.3)
         self.assertEqual(self.cm_of(moid).stray_answers, 0)
-        self.assertEqual(
-            [each.type for each in self.cm_of(moid).inbox.all() if each.type.startswith("CMU_CM_MUTE")], []
-        )
+        answers = [each for each in self.cm_of(moid).inbox.all() if each.type.startswith("CMU_CM_MUTE")]
+        self.assertEqual(len(answers), but)
 
 
 class Drawing(ControlCase):
@@ -122,6 +122,39 @@ class Drawing(ControlCase):
         self.assertEqual(self.told(self.cm_of("A"), "CMU_CM_STATE_NTF"), [NOTICES])
         self.assertEqual(self.told(self.cm_of("A"), "CMU_CM_INVITE_REQ"), [REQUESTS])
         self.assertEqual(self.told(self.cm_of("B"), "CMU_CM_STATE_NTF"), [])
+
+    async def test_2_3_3_from_the_loss_to_the_answer(self) -> None:
+        """The whole of it: restored on B, controlled there by B's CM, then through A's CSS, which forwards it once."""
+        await self.begin(restore_interval_seconds=0.5)
+        await within(self.cm_of("A").create(E164, "跨平台", "u-a"))
+        old = self.process()
+        await self.lost("A")
+        old.report_list()
+        notice = await within(self.cm_of("B").wait_for_notice("MAU_CM_RESTORECONF_NTF", E164))
+        self.assertEqual(notice["platformmoid"], "B")
+        await self.eventually(lambda: old.conferences, {})
+        self.assertEqual(self.services_of("B")[0].platforms().service, ("B", "A"))
+        await self.acked(self.ask("B"))
+        await self.back("A")
+        self.assertEqual(self.services_of("B")[0].platforms().service, ("B",))
+        forwarded = await self.forwarded_to("B")
+        request = self.ask("A")
+        await self.acked(request)
+        (copy,) = forwarded
+        self.assertEqual((copy.body, copy.headers), (request.body, {"x-css-origin": "A", "x-css-hop": 1}))
+        properties = (copy.message_id, copy.correlation_id, copy.reply_to)
+        self.assertEqual(properties, (request.message_id, request.correlation_id, request.reply_to))
+        self.assertEqual([asked.body for asked in self.heard(self.process())][1:], [request.body])
+        self.process().tell_cm("CMU_CM_STATE_NTF", E164)
+        await within(self.cm_of("A").wait_for_notice("CMU_CM_STATE_NTF"))
+        await self.answered_nowhere_else("B", but=1)
+
+    async def forwarded_to(self, moid: str) -> list[Delivery]:
+        """A list in which there will be a copy of all that comes to a platform's control queue from now on."""
+        bystander = await self.bystander(platform=moid)
+        exchange, key = to.TO_PEER_CSS
+        bystander.bus.declare(Topology(bindings=(Binding("copies", exchange, key),), queues=(Queue("copies"),)))
+        return await bystander.watch("copies")
 
     async def test_2_3_3_by_every_key(self) -> None:
         """cm.cmmcu.key of the drawing, and the two others."""

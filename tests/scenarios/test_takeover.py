@@ -5,7 +5,7 @@ from __future__ import annotations
 from css.rounds import RESTORE_SECONDS
 from css.timers.ticker import Ticker
 from tests.scenarios.case import OnMemory, pause, within
-from tests.scenarios.pair import OnTwoNodes
+from tests.scenarios.pair import USERS, OnTwoNodes
 from tests.scenarios.takeovercase import TakeoverCase
 
 
@@ -15,16 +15,23 @@ class TakeoverCases(TakeoverCase):
     async def test_2_3_1_platform_lost_and_taken_over(self) -> None:
         numbers = await self.start_with(4)
         await self.run_on("A", numbers)
+        before = {each: await self.record(each) for each in numbers}
+        asked_at_home = self.peers("A").rms.requests()
         # 主PMS->主CSS, 备PMS->备CSS: 平台异常
         await self.lost("A")
-        # 备CSS: 将该平台纳入服务平台列表
+        # 备CSS: 该平台在"可能服务平台列表", 将该平台纳入服务平台列表
+        self.assertEqual([each.platforms().possible_moids for each in self.services_of("B")], [("A",)])
         self.assertEqual([each.platforms().service for each in self.services_of("B")], [("B", "A")])
         # 主CMU->主CSS: 上报会议列表; 主CSS: 结束MCU会议
         await self.eventually(lambda: self.running_on("A"), {})
         # 备CSS: 会议设为待恢复; 备CSS->备RMS->备CSS; 备CSS->备CMU: 恢复会议
         await self.run_on("B", numbers)
-        self.assertGreaterEqual(self.peers("B").rms.inbox.count("GET_RES_REQ"), len(numbers))
+        asked = [got.fields["moid"] for got in self.peers("B").rms.inbox.all("GET_RES_REQ")]
+        self.assertEqual(asked, [USERS["A"]] * len(numbers))
+        self.assertEqual(self.peers("A").rms.requests(), asked_at_home)
         self.assertEqual(self.asked_to_restore("B"), len(numbers))
+        for e164 in numbers:
+            self.assertGreater(int((await self.record(e164))["epoch"]), int(before[e164]["epoch"]))
         self.told_restored("B", numbers, "B")
         self.assertEqual(self.cm_of("A").notices("MAU_CM_RELEASECONF_NTF"), [])
         await self.ledger_says("B", "platform", "A", len(numbers))

@@ -28,9 +28,25 @@ class CreateOnBackup(PairScenario):
         self.assertEqual((record["state"], record["platformmoid"], record["ip"]), ("ongoing", "B", answer["ip"]))
         self.assertIn(answer["ip"], self.peers("B").hosts)
         self.assertEqual(await self.key("confex/002", "B"), {})
+        await self.eventually(lambda: self.row("002"), ("A", "B", answer["ip"]))
+        await self.eventually(self.peers("B").upu.running_conferences, {"002": "B"})
+        self.assertEqual(self.peers("B").upu.table()["002", 1].moid, "u-a")
         await self.back("A")
+        await within(self.cm_of("A").release("002"))
+        await self.eventually(lambda: self.bills("B"), [("002", "u-a", "A", "B")])
+        self.assertEqual(self.bills("A"), [])
         self.assertEqual((await self.create_at("A", "003", "u-a"))["platformmoid"], "A")
         self.assertEqual((await self.create_at("B", "004", "u-a"))["errcode"], "PLATFORM_NOT_SERVED")
+
+    async def row(self, e164: str) -> tuple[str, str, str] | None:
+        """Source platform, actual platform and host in `confinfo`."""
+        row = await self.ground.database.confinfo(e164)
+        return row and (row.srcplatformmoid, row.platformmoid, row.ip)
+
+    def bills(self, moid: str) -> list[tuple[str, ...]]:
+        """Number, user domain, source and actual platform of each bill that a platform has sent."""
+        names = ("confE164", "moid", "srcplatformmoid", "platformmoid")
+        return [tuple(got.fields[name] for name in names) for got in self.peers(moid).bmc.bills()]
 
     async def test_links_are_cut_and_mended(self) -> None:
         """Only those of one side."""
