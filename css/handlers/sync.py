@@ -188,6 +188,7 @@ class Syncing:
         """
         if await state.is_replacement_known(notice.ip, notice.pid):
             return
+        await self._heard()  # one that began a moment ago is replaced, too
         for pid, seen_ms in (await state.processes_of(notice.ip)).items():
             if pid != notice.pid and seen_ms:
                 gone = McuSeen(notice.ip, pid, seen_ms)

@@ -190,9 +190,14 @@ class Restarted(SyncCase):
     def test_said_with_every_list(self) -> None:
         """It replaces those that were there when it began, not those that began after it."""
         self.lists(self.ip, pid="12", restarted=1)
-        self.heard("11")
+        self.heard("13")
         self.lists(self.ip, pid="12", restarted=1)
-        self.assertEqual(self.state_of(), "ongoing")
+        self.assertNotEqual(self.css.run(self.site.state.processes_of(self.ip))["13"], 0)
+
+    def test_heard_of_a_moment_ago(self) -> None:
+        """What was replaced need not have been written down: its only sign of life was the ACK."""
+        self.lists(self.ip, pid="12", restarted=1)
+        self.assertEqual(self.state_of(), "pending_restore")
 
 
 class Renumbered(SyncCase):
