@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs, formatEvent
-from twisted.trial.unittest import SynchronousTestCase
 
 from css.domain.platforms import PlatformState
 from css.handlers import addresses as to
@@ -23,34 +21,11 @@ from tests.handlers.pms_world import (
     REFRESH_SECONDS,
     TIMEOUT_SECONDS,
     PmsWorld,
-    mq,
-    redis,
 )
-
-STATE, CONFIG = "PLATFORM_STATE_REQ", "PLATFORM_CONFIG_REQ"
-
-
-class _Case(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.world = PmsWorld()
-        self.pms = self.world.pms
-        self.startup = self.world.startup
-        self.addCleanup(self._end)
-
-    def _end(self) -> None:
-        self.world.stop()
-        self.assertEqual(self.world.tracker.in_flight, 0)
-
-    def state_questions(self) -> int:
-        return self.pms.asked.count((STATE, OWN))
-
-    def rooms(self) -> set[str]:
-        assert self.world.links.state is not None
-        found: set[str] = self.successResultOf(Deferred.fromCoroutine(self.world.links.state.abnormal_rooms()))
-        return found
+from tests.handlers.startupcase import CONFIG, STATE, StartupCase
 
 
-class NormalStart(_Case):
+class NormalStart(StartupCase):
     def test_questions_in_the_order_of_the_seed(self) -> None:
         self.world.start()
         self.assertEqual(self.pms.asked, [(STATE, OWN), (CONFIG, MAIN), (CONFIG, BACKUP), (CONFIG, OWN)])
@@ -85,7 +60,7 @@ class NormalStart(_Case):
         self.assertTrue(self.world.changes[-1][1].own_became_normal)
 
 
-class SilentPms(_Case):
+class SilentPms(StartupCase):
     def test_nothing_begins_and_it_is_asked_again(self) -> None:
         self.pms.silent = True
         self.world.start()
@@ -104,7 +79,7 @@ class SilentPms(_Case):
         self.assertIn(self.state_questions(), (5, 6))
 
     def test_asked_while_an_answer_is_awaited_for_longer_and_any_answer_counts(self) -> None:
-        self._end()
+        self.end()
         self.world = PmsWorld(timeout_seconds=4 * POLL_SECONDS)
         self.pms, self.startup = self.world.pms, self.world.startup
         self.pms.silent = True
@@ -155,7 +130,7 @@ class SilentPms(_Case):
         self.assertEqual(self.startup.platforms().service, (OWN, MAIN))
 
 
-class BadAnswers(_Case):
+class BadAnswers(StartupCase):
     def answer_with(self, body: bytes) -> None:
         self.pms.body = body
         self.world.start()
@@ -200,7 +175,7 @@ class BadAnswers(_Case):
         self.assertEqual(self.world.tally["pms_replies_dropped"], 1)
 
 
-class SharedReplyQueue(_Case):
+class SharedReplyQueue(StartupCase):
     def test_pms_that_knows_only_the_seeds_queue(self) -> None:
         self.pms.reply_queue = "MAU.RPCPLATINFO.Q"
         self.world.start()
@@ -213,7 +188,7 @@ class SharedReplyQueue(_Case):
         self.assertEqual(list(self.world.links.peers), [MAIN, BACKUP])
 
 
-class OwnPlatformAbnormal(_Case):
+class OwnPlatformAbnormal(StartupCase):
     def test_abnormal_first_then_normal(self) -> None:
         self.pms.states(own="abnormal")
         self.world.start()
@@ -267,7 +242,7 @@ class OwnPlatformAbnormal(_Case):
         self.assertEqual(self.world.connector.made, made)
 
 
-class ThingsThatAreAway(_Case):
+class ThingsThatAreAway(StartupCase):
     def test_broker_of_a_peer(self) -> None:
         broker = self.world.connector.broker("10.0.1.1")
         broker.stop()
@@ -373,128 +348,7 @@ class ThingsThatAreAway(_Case):
         self.assertEqual(self.startup.phase, Phase.SERVING)
 
 
-class Broadcasts(_Case):
-    def test_main_abnormal_and_normal_again(self) -> None:
-        self.world.start()
-        self.pms.platform(MAIN, "abnormal")
-        self.world.settle()
-        self.assertEqual(self.world.changes[-1][1].entered, (MAIN,))
-        self.assertTrue(self.startup.platforms().serves(MAIN))
-        self.pms.platform(MAIN, "normal")
-        self.world.settle()
-        self.assertEqual(self.world.changes[-1][1].left, (MAIN,))
-
-    def test_twice_and_an_old_one(self) -> None:
-        self.world.start()
-        told = len(self.world.changes)
-        self.pms.platform(MAIN, "abnormal", seq=7)
-        self.pms.platform(MAIN, "abnormal", seq=7)
-        self.pms.platform(MAIN, "normal", seq=6)
-        self.world.settle()
-        self.assertEqual(len(self.world.changes), told + 1)
-        self.assertTrue(self.startup.platforms().serves(MAIN))
-
-    def test_older_answer(self) -> None:
-        self.world.start()
-        self.pms.platform(OWN, "abnormal", seq=9)
-        self.world.settle()
-        self.pms.states(own="normal", seq=8)
-        self.world.settle(3 * POLL_SECONDS)
-        self.assertTrue(self.startup.platforms().own_abnormal)
-        self.pms.states(own="normal", seq=10)
-        self.world.settle(2 * POLL_SECONDS)
-        self.assertFalse(self.startup.platforms().own_abnormal)
-
-    def test_asked_again_after_each_reconnect(self) -> None:
-        self.world.start()
-        self.pms.states(main="abnormal")
-        self.world.bus.drop_link()
-        self.world.settle(20)
-        self.assertEqual(self.state_questions(), 2)
-        self.assertTrue(self.startup.platforms().serves(MAIN))
-        self.pms.platform(MAIN, "normal")
-        self.world.settle()
-        self.assertFalse(self.startup.platforms().serves(MAIN))
-
-
-class Rooms(_Case):
-    def test_listed_by_an_answer(self) -> None:
-        self.pms.states(rooms=[{"moid": "r1", "state": "abnormal"}, {"moid": "r2", "state": "normal"}])
-        self.world.start()
-        self.assertEqual(self.rooms(), {"r1"})
-        self.pms.states(rooms=[{"moid": "r2", "state": "abnormal"}])
-        self.world.settle(REFRESH_SECONDS + 1)
-        self.world.settle()
-        self.assertEqual(self.rooms(), {"r2"})
-
-    def test_answer_without_rooms_keeps_the_list(self) -> None:
-        self.world.start()
-        self.pms.room("r1", "abnormal")
-        self.world.settle(REFRESH_SECONDS + 1)
-        self.assertEqual(self.rooms(), {"r1"})
-
-    def test_broadcasts_are_told_once(self) -> None:
-        told: list[tuple[str, bool]] = []
-        self.world.rooms.on_change(lambda room, abnormal: told.append((room, abnormal)))
-        self.world.start()
-        for state, seq in (("abnormal", 2), ("abnormal", 2), ("normal", 1), ("normal", 3)):
-            self.pms.room("r1", state, seq=seq)
-            self.world.settle()
-        self.assertEqual(told, [("r1", True), ("r1", False)])
-
-    def test_written_when_redis_is_back(self) -> None:
-        self.world.start()
-        self.world.own_redis.fail()
-        self.pms.room("r1", "abnormal")
-        self.world.settle()
-        self.world.own_redis.recover()
-        self.world.settle(REFRESH_SECONDS + 1)
-        self.assertEqual(self.rooms(), {"r1"})
-
-
-class ChangedAddresses(_Case):
-    def refresh(self) -> None:
-        self.world.settle(REFRESH_SECONDS + 1)
-
-    def test_unchanged_ones_are_kept(self) -> None:
-        self.world.start()
-        made = list(self.world.connector.made)
-        self.refresh()
-        self.assertEqual(self.world.connector.made, made)
-
-    def test_broker(self) -> None:
-        self.world.start()
-        old = self.world.links.peers[MAIN]
-        self.pms.configs[MAIN]["mq"] = [mq("10.0.1.9")]
-        self.refresh()
-        self.world.settle()
-        self.assertFalse(old.connected)
-        self.assertTrue(self.world.links.peers[MAIN].connected)
-        self.assertEqual(self.world.connector.made[-1], ("bus", "10.0.1.9"))
-
-    def test_redis(self) -> None:
-        self.world.start()
-        stores = self.world.links.stores
-        self.pms.configs[OWN]["redis"] = [redis(MAIN, "10.0.0.3"), redis(OWN, "10.0.0.9")]
-        self.refresh()
-        self.assertEqual(list(stores), [OWN, MAIN])
-        self.assertIs(stores[OWN], self.world.connector.redis["10.0.0.9"])
-        self.assertEqual(self.world.connector.dropped, [OWN])
-
-    def test_redis_of_a_platform_in_no_list_is_left_alone(self) -> None:
-        self.pms.configs[OWN]["redis"].append(redis("x", "10.0.0.9"))
-        self.world.start()
-        self.assertEqual(list(self.world.links.stores), [OWN, MAIN])
-
-    def test_platform_that_is_listed_no_more(self) -> None:
-        self.world.start()
-        state: dict[str, Any] = {"main": [], "backup": []}
-        self.pms.state |= state
-        self.refresh()
-        self.assertEqual((list(self.world.links.stores), list(self.world.links.peers)), ([OWN], []))
-
-
-class Stop(_Case):
+class Stop(StartupCase):
     def test_before_the_pms_has_answered(self) -> None:
         self.pms.silent = True
         self.world.start()
