@@ -119,7 +119,7 @@ class Control:
         if store is None:
             raise StoreError(f"no store of {self._own}")
         if certain and found.request is not None:
-            await self._answers.repeat(store, found.request, requester.origin)
+            await self._answers.repeat(store, found.request, requester)
             return
         c = found.conference(request.confE164)
         if c is not None and found.store is not None and self._runs_here(c):

@@ -119,7 +119,7 @@ class Creating:
             platforms = (self._own,)
         known = await self._lookup.request(e164, requester.request_key, platforms)
         if known is not None:
-            await self._answers.repeat(*known)
+            await self._answers.repeat(*known, requester)
             return True
         store = self._stores.get(source or "")
         is_told_by_commit = platforms is not None and store is not None and store.available
@@ -178,7 +178,7 @@ class Creating:
         if result.outcome is Outcome.DONE:
             self._tally.count("creates_accepted")
         elif result.outcome is Outcome.DUPLICATE:
-            await self._answers.repeat(store, result.loaded.request if result.loaded else None)
+            await self._answers.repeat(store, result.loaded.request if result.loaded else None, requester)
         else:
             await self._refuse(store, request, requester, certain, _REFUSALS[result.outcome])
 

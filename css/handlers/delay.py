@@ -76,7 +76,7 @@ class Delaying:
             return
         found = await self._lookup.find(e164, requester.request_key)
         if certain and found.request is not None:
-            await self._answers.repeat(self._stores[self._own], found.request)
+            await self._answers.repeat(self._stores[self._own], found.request, requester)
             return
         if found.store is None:
             if certain and found.silent and await self._begun.knows(requester, delivery):
@@ -88,7 +88,7 @@ class Delaying:
             return
         known = (await found.store.load(e164, requester.request_key)).request if certain else None
         if known is not None:
-            await self._answers.repeat(found.store, known)
+            await self._answers.repeat(found.store, known, requester)
         else:
             await self._refuse(e164, requester, certain, mcu, ErrCode.CONF_NOT_FOUND)
 

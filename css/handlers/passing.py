@@ -104,7 +104,7 @@ class PassedRequests:
         self._probe("pass", "before_commit")
         result = await store.commit(commit)
         if result.outcome is not Outcome.DONE:
-            await self._answers.repeat(store, result.loaded.request if result.loaded else None, requester.origin)
+            await self._answers.repeat(store, result.loaded.request if result.loaded else None, requester)
             return
         self._probe("pass", "after_commit")
         self._tally.count("controls_passed")

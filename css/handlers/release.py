@@ -61,7 +61,7 @@ class Releasing:
         found = await self._lookup.find(e164, requester.request_key)
         if certain and found.request is not None:
             # A repetition, perhaps late: it must not end a conference that has since got the same number.
-            await self._answers.repeat(self._stores[self._own], found.request, requester.origin)
+            await self._answers.repeat(self._stores[self._own], found.request, requester)
             return
         c = found.conference(e164)
         if c is None or found.store is None:
@@ -80,7 +80,7 @@ class Releasing:
             return
         known = (await found.store.load(e164, requester.request_key)).request if certain else None
         if known is not None:
-            await self._answers.repeat(found.store, known, requester.origin)
+            await self._answers.repeat(found.store, known, requester)
         else:
             await self._refuse(request, requester, certain, ErrCode.CONF_NOT_FOUND)
 

@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 from collections.abc import Mapping
 
+import msgspec
+
 from css.domain.conference import Requester
 from css.handlers.clocks import StoreClocks
 from css.handlers.effects import ANSWER_KEPT_SECONDS, Parcel, answer_address, remembered
@@ -128,7 +130,7 @@ class Answers:
             await self._outbox.carry_out(store, number, parcels, mark, ())
             self._probe("answer", "after_confirm")
         elif result.loaded is not None:
-            await self.repeat(store, result.loaded.request, requester.origin)
+            await self.repeat(store, result.loaded.request, requester)
 
     async def say(self, store_platform: str, requester: Requester, certain: bool, message: Message) -> None:
         """Answer while no store need be there. One that is remembers the answer, or repeats what it was before.
@@ -151,20 +153,23 @@ class Answers:
             with contextlib.suppress(StoreError):
                 known = (await store.load("", requester.request_key)).request if store.available else None
                 if known is not None:
-                    await self.repeat(store, known, requester.origin)
+                    await self.repeat(store, known, requester)
                     return True
         return False
 
-    async def repeat(self, store: IConferenceStore, kept: bytes | None, origin: str = "") -> None:
+    async def repeat(self, store: IConferenceStore, kept: bytes | None, requester: Requester) -> None:
         """Send a kept answer again; a request that is still pending is answered when its work is done.
 
-        @param origin: moid of the platform on whose broker the requester is; empty: here.
+        @param requester: as the repetition names it: a CM that has connected anew has another reply queue, and one that
+            asks anew awaits its answer under another correlation id.
         """
         self._tally.count("request_repeated")
         if kept:
-            outgoing = unpack_answer(kept)
-            kind = Kind.NOTICE if outgoing.exchange else Kind.REPLY
-            await self._deliver(kind, outgoing, store.platform, origin)
+            kind, (exchange, key) = answer_address(requester)
+            outgoing = msgspec.structs.replace(
+                unpack_answer(kept), exchange=exchange, routing_key=key, correlation_id=requester.correlation_id
+            )
+            await self._deliver(kind, outgoing, store.platform, requester.origin)
 
     async def _deliver(self, kind: Kind, outgoing: Outgoing, platform: str, origin: str) -> None:
         """Deliver an answer, or keep it: then the sweep delivers it. Fails where neither can be done."""

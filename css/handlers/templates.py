@@ -127,7 +127,7 @@ class Templates:
             return
         known = await self._lookup.request(request.e164, asked.requester.request_key) if asked.certain else None
         if known is not None:
-            await self._answers.repeat(*known)
+            await self._answers.repeat(*known, asked.requester)
             return
         platform = await self._domains.platform_of(request.moid)
         store = self._stores.get(platform) if platform else None
@@ -210,8 +210,8 @@ class Templates:
                 outbox=self._entries(store, intent),
             )
         )
-        if result.outcome is Outcome.DUPLICATE and result.loaded is not None:
-            await self._answers.repeat(store, result.loaded.request)
+        if result.outcome is Outcome.DUPLICATE and result.loaded is not None and asked is not None:
+            await self._answers.repeat(store, result.loaded.request, asked.requester)
         elif result.outcome is Outcome.DONE:
             self._probe("template", "after_intent")
         return result.outcome

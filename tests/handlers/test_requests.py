@@ -126,6 +126,31 @@ class Answered(SiteCase):
         self.site.pass_seconds(2, 1)
         self.assertEqual([key for key in self.site.store.dump() if key.startswith("css/req/")], [])
 
+    def test_asked_anew_from_another_queue(self) -> None:
+        """The CM has connected again: it hears where it listens now, under the id that it awaits. Whatever it asked."""
+        self.site.declare("cm.reply.2")
+        self.run_one()
+        unknown = {"e164": "0100", "moid": "nobody", "mtreqid": "m-5", "name": "会", "content": {}}
+        for number, (body, queue) in enumerate(
+            (
+                (create(), to.CM_QUEUE),
+                (create("0755009", moid="nobody"), to.CM_QUEUE),
+                ({"type": "ADD_TEMPLATE_REQ"} | unknown, to.CM_QUEUE),
+                ({"type": "CM_CMU_MUTE_REQ", "confE164": "0755009", "mtreqid": "m"}, to.CONTROL_QUEUE),
+                ({"type": "CM_MAU_DELAYCONF_REQ", "confE164": "0755001", "delay": 30, "mtreqid": "m"}, to.CM_QUEUE),
+                (release(), to.CM_QUEUE),
+            )
+        ):
+            name = "create-0755001" if not number else f"r-{number}"
+            self.css.take(body, queue, message_id=name, reply_to=CM_REPLIES, correlation_id="c-1")
+            first = self.site.letters(CM_REPLIES)[-1]
+            self.css.take(body, queue, message_id=name, reply_to="cm.reply.2", correlation_id="c-2")
+            again = self.site.letters("cm.reply.2")[-1]
+            self.assertEqual((again.body, again.correlation_id), (first.body, "c-2"), body["type"])
+            self.assertEqual(len(self.site.letters("cm.reply.2")), number + 1)
+            self.css.take(body, queue, message_id=name)
+            self.assertEqual(self.site.letters(CM_NOTICES)[-1].body, first.body, body["type"])
+
     def test_at_the_notices(self) -> None:
         """An answer that went where notifications go is repeated there."""
         self.css.take(create(moid="nobody"), message_id="x")
