@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 
-from css.config import Settings
+from css.config import Settings, TimersSection
 from css.domain.epochs import EpochSource
 from css.domain.events import Rules
 from css.domain.platforms import Platforms
@@ -36,6 +36,8 @@ from css.ports.licence import ILicenceCipher
 from css.ports.planned import ILocatorBook, IPlannedConferences
 from css.ports.sql import IConferenceDatabase
 from css.ports.store import IConferenceStore, IPlatformState
+
+SHORTEST_LEASE_SECONDS = 1.0
 
 
 class World(msgspec.Struct):
@@ -71,7 +73,7 @@ class Core:
         self.tracker = Tracker()
         self.clocks = StoreClocks(world.reactor)
         self.epochs = EpochSource(0)
-        self.lease_ms = milliseconds(timers.outbox_lease_seconds)
+        self.lease_ms = lease_ms_of(timers)
         self.booking_lease_ms = 2 * milliseconds(timers.creating_timeout_seconds)
         self.post = Post(
             world.reactor,
@@ -163,6 +165,13 @@ class Core:
 def milliseconds(seconds: float) -> int:
     """Whole milliseconds."""
     return round(seconds * 1000)
+
+
+def lease_ms_of(timers: TimersSection) -> int:
+    """How long an instance is left alone with what it is to send. What has reached no queue is tried again, and parked,
+    when that is over: so it does not outlast `unroutable_seconds`, but for the time that a step takes at least.
+    """
+    return milliseconds(min(timers.outbox_lease_seconds, max(SHORTEST_LEASE_SECONDS, timers.unroutable_seconds)))
 
 
 def rules_of(settings: Settings) -> Rules:

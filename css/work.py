@@ -191,7 +191,7 @@ class Work:
 
     def _house_rounds(self) -> list[Ticker]:
         """What keeps the instance's own house in order."""
-        core, world, timers = self._core, self._world, self._settings.timers
+        core, world = self._core, self._world
         sweep = OutboxSweep(
             world.reactor,
             core.own,
@@ -208,7 +208,7 @@ class Work:
         return [
             self._ticker("duty", DUTY_SECONDS, core.duty.tick),
             self._ticker("legacy conferences", LEGACY_SECONDS, self._legacy.read),
-            self._ticker("outbox sweep", min(1.0, timers.outbox_lease_seconds / 2), sweep.tick),
+            self._ticker("outbox sweep", min(1.0, core.lease_ms / 2000), sweep.tick),
             self._flush,
             self._ticker("silence on control", DUE_SECONDS, self.controlling.passed.tick),
             self._ticker("forwards in doubt", DUE_SECONDS, core.doubtful.tick),

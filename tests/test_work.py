@@ -8,6 +8,7 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from css.config import parse
+from css.core import lease_ms_of
 from css.probe import no_probe
 from css.service import real_service
 
@@ -23,3 +24,21 @@ class EndTests(SynchronousTestCase):
         with capturedLogs() as events:
             self.successResultOf(Deferred.fromCoroutine(service.work.end()))
         self.assertEqual([event for event in events if event["log_level"] >= LogLevel.warn], [])
+
+
+class LeaseTests(SynchronousTestCase):
+    """How long what could not be sent is left alone before it is tried again."""
+
+    def lease_ms(self, timers: str) -> int:
+        return lease_ms_of(parse(f"{CONFIG}[timers]\n{timers}\n", "css.toml").timers)
+
+    def test_as_configured(self) -> None:
+        self.assertEqual(self.lease_ms("outbox_lease_seconds = 4"), 4_000)
+
+    def test_what_reaches_no_queue_is_parked_in_time(self) -> None:
+        """It is parked at the end of a lease: one of ten seconds would make three seconds ten."""
+        self.assertEqual(self.lease_ms("unroutable_seconds = 3"), 3_000)
+
+    def test_time_for_a_step_is_left(self) -> None:
+        self.assertEqual(self.lease_ms("unroutable_seconds = 0.1"), 1_000)
+        self.assertEqual(self.lease_ms("unroutable_seconds = 0.1\noutbox_lease_seconds = 0.5"), 500)
