@@ -25,7 +25,10 @@ def _lines(plan: Plan) -> Iterator[str]:
     lost = sum(each.lost for each in plan.conferences)
     moved = [each for each in plan.conferences if each.outcome is Outcome.MOVES]
     waited = sum(not each.lost for each in moved)
-    yield f"{lost} conferences are lost, {len(moved)} would be restored ({waited} of them wait already), in this order:"
+    if moved:
+        yield f"{lost} conferences are lost, {len(moved)} would be restored ({waited} wait already), in this order:"
+    else:
+        yield f"{lost or 'no'} conferences are lost, none would be restored"
     for number, item in enumerate(moved, 1):
         yield f"{number:6}  {_conference(item)}  -> {item.to_ip} {_room(item.to_room)}  by {item.by}{_waits(item)}"
     for outcome, title in _NOT_RESTORED.items():

@@ -54,10 +54,9 @@ class PlanProgram(RedisFixture):
             await self.put(self.peer, f"20{number}", "B", ip="10.2.0.1")
 
     async def put(self, store: RedisStore, e164: str, platform: str, **fields: Any) -> None:
-        """A conference that runs at home."""
-        c: Conference = replace(
-            samples.ongoing(), e164=e164, source=platform, platformmoid=platform, endtime=0, due_ms=0, **fields
-        )
+        """A conference that runs on a platform, at home unless its `source` is given."""
+        common = {"source": platform, "platformmoid": platform, "endtime": 0, "due_ms": 0}
+        c: Conference = replace(samples.ongoing(), e164=e164, **{**common, **fields})
         commit = Commit(e164=e164, set_fields=to_fields(c), set_conf=to_conf_fields(c), index_add=indexes(c))
         self.assertEqual((await store.commit(commit)).outcome, Outcome.DONE)
 
@@ -79,7 +78,7 @@ class PlanProgram(RedisFixture):
         """For people; options may stand before and after."""
         out, err, status = await self.plan(*self.here(), "mcu-down", HOSTS[0])
         self.assertEqual((err, status), ("", 0), out)
-        self.assertIn("4 conferences are lost, 4 would be restored (0 of them wait already)", out)
+        self.assertIn("4 conferences are lost, 4 would be restored (0 wait already)", out)
         self.assertLess(out.index("103  priority 3"), out.index("100  priority 0"))
         for expected in ("10.0.0.2 (room-1)  A  0 -> 2", "10.0.0.3 (room-2)  A  0 -> 2", "all fit", "note: hosts are"):
             self.assertIn(expected, out)
@@ -104,6 +103,17 @@ class PlanProgram(RedisFixture):
         out, err, status = await self.plan("takeover", "B", *self.here()[:4])
         self.assertEqual((out, status), ("", 2))
         self.assertIn("does not back up B", err)
+
+    async def test_handback(self) -> None:
+        """What runs here stays, what its own MCUs may still run is looked at by itself."""
+        await self.put(self.peer, "300", "A", ip=HOSTS[1], source="B")
+        out, err, status = await self.plan("handback", "B", "--serving", "B", *self.here())
+        self.assertEqual((err, status), ("", 0), out)
+        self.assertIn("dry run on A: handback B; nothing is written\nno conferences are lost, none would be restored\n", out)
+        self.assertIn("would stay: 5", out)
+        self.assertIn("300  priority 5  10.0.0.2/11", out)
+        self.assertEqual(out.count("it stays on A until it ends"), 1)
+        self.assertEqual(out.count("it runs on if its MCU's next list shows it, else B restores it"), 4)
 
     async def test_what_can_not_be_planned(self) -> None:
         """Status 2, and what to do."""
