@@ -109,7 +109,7 @@ class PlanProgram(RedisFixture):
         await self.put(self.peer, "300", "A", ip=HOSTS[1], source="B")
         out, err, status = await self.plan("handback", "B", "--serving", "B", *self.here())
         self.assertEqual((err, status), ("", 0), out)
-        self.assertIn("dry run on A: handback B; nothing is written\nno conferences are lost, none would be restored\n", out)
+        self.assertIn("handback B; nothing is written\nno conferences are lost, none would be restored\n", out)
         self.assertIn("would stay: 5", out)
         self.assertIn("300  priority 5  10.0.0.2/11", out)
         self.assertEqual(out.count("it stays on A until it ends"), 1)
