@@ -244,9 +244,10 @@ class Work:
         self._licence_ticker.start(at_once=True)
 
     def resume(self) -> None:
-        """The own platform is normal again: what the BMC changed meanwhile may have been missed."""
+        """The own platform is normal, or normal again: what the BMC changed meanwhile may have been missed."""
         self.licences.ask_again()
-        self._core.tracker.run(self.licences.ask(), "asking for licences again")
+        if to.BMC_QUEUE in self._consumers:
+            self._core.tracker.run(self.licences.ask(), "asking for licences again")
 
     async def begin(self) -> None:
         """Claim a slot, measure the stores' clocks, tick, and only then consume; a store that is away is waited for."""

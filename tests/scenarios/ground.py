@@ -5,7 +5,7 @@ The same scenario runs on both grounds, with the same real service tree. Timers 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -410,6 +410,8 @@ class Stage:
         self.ground = ground
         self.sites: dict[str, Site] = {}
         self.random = Random(11)
+        self.keys: Sequence[bytes] = (KEY,)
+        """Of the licences, for instances that are started from now on; the first one seals."""
 
     async def platform(
         self, moid: str, hosts: list[str], main: tuple[str, ...] = (), backup: tuple[str, ...] = ()
@@ -449,7 +451,7 @@ class Stage:
             settings,
             connector.make_own_bus(),
             connector,
-            FernetCipher([KEY.decode()]),
+            FernetCipher([key.decode() for key in self.keys]),
             probe,
             Random(name),
             f"{name}.{len(self.sites)}.{reactor.seconds()}",

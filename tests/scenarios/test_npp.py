@@ -40,13 +40,23 @@ class NppCases(Scenario):
         await super().setUp()
         self.discovery = DiscoveryPeer(reactor)
         self.discovery.redis = [self.redis_of(PLATFORM)]
-        file = Path(self.mktemp()).absolute()
-        file.write_text(self.discovery.start())
-        self.npp = self.make_npp(CONFIG.format(file=file))
+        self.file = Path(self.mktemp()).absolute()
+        self.file.write_text(self.discovery.start())
+        self.discovery_port = int(self.file.read_text().rpartition(":")[2])
+        await self._start()
+
+    async def _start(self) -> None:
+        self.npp = self.make_npp(CONFIG.format(file=self.file))
         self.npp.startService()
         waiting: Any = self.npp.web._waitingForPort
         listening = await waiting
         self.ngi = NgiPeer(reactor, f"http://127.0.0.1:{listening.getHost().port}")
+
+    async def _begin_anew(self) -> None:
+        """Another NPPCLIENT."""
+        await self.ngi.close()
+        await self.npp.stopService()
+        await self._start()
 
     async def tearDown(self) -> None:  # type: ignore[override]
         await self.ngi.close()
@@ -92,12 +102,51 @@ class NppCases(Scenario):
         self.assertEqual(await self._listed(), [])
         await self.nothing_left()
 
+    async def test_8_errors(self) -> None:
+        """Each says why: a bad question, an unknown platform, a Redis that is away, service discovery that is away."""
+        await self.begin()
+        await self.created("1")
+        self.assertEqual(await self._listed(), ["1"])
+        for limit in (0, 1001, -1, "x"):
+            await self._fails(400, "limit", platformmoid=PLATFORM, limit=limit)
+        await self._fails(400, "cursor", platformmoid=PLATFORM, cursor="x")
+        await self._fails(400, "platformmoid", limit=1)
+        await self._fails(404, "X", platformmoid="X")
+        self.discovery.redis.append(self.away("X"))
+        await self.eventually(lambda: self._status("X"), 503)
+        await self._fails(503, "X", platformmoid="X")
+        await self.discovery.stop()
+        self.assertEqual(await self._listed(), ["1"])
+        await self._begin_anew()
+        await self._fails(503, "does not answer", platformmoid=PLATFORM)
+        self.discovery.start(self.discovery_port)
+        await self.eventually(lambda: self._status(PLATFORM), 200)
+        self.assertEqual(await self._listed(), ["1"])
+        await self.release("1")
+
+    async def _fails(self, wanted: int, word: str, **question: Any) -> None:
+        status, body = await self.ngi.get(**question)
+        self.assertEqual((status, list(body)), (wanted, ["error"]), body)
+        self.assertIn(word, body["error"])
+
+    async def _status(self, moid: str) -> int:
+        return (await self.ngi.get(platformmoid=moid))[0]
+
+    def away(self, moid: str) -> tuple[str, int, int, str]:
+        """A Redis of a platform that does not answer. @return: as `redis_of`."""
+        raise NotImplementedError
+
 
 class NppOnMemory(NppCases, OnMemory):
     """Redis in memory."""
 
     def make_npp(self, config: str) -> NppService:
         return NppService(reactor, parse(config, "/npp.toml"), self._connect())
+
+    def away(self, moid: str) -> tuple[str, int, int, str]:
+        self.ground.add_platform(moid)
+        self.ground.stores[moid].fail()
+        return self.redis_of(moid)
 
     def _connect(self) -> Connect:
         def connect(address: RedisAddress) -> tuple[MemoryLink, IRunningConferences]:
@@ -113,6 +162,9 @@ class NppOnServers(NppCases, OnServers):
 
     def make_npp(self, config: str) -> NppService:
         return real_npp(reactor, parse(config, "/npp.toml"))
+
+    def away(self, moid: str) -> tuple[str, int, int, str]:
+        return ("127.0.0.1", free_port(), 0, moid)
 
 
 class NppAsProcess(TestCase):
