@@ -9,6 +9,8 @@ import msgspec
 Fields = dict[str, str]
 
 HIGHEST_PRIORITY = 9
+PATIENCE_MS = 30_000
+"""After so long in vain a conference that waits to be restored counts as one priority less urgent."""
 
 
 class State(enum.StrEnum):
@@ -309,8 +311,15 @@ def _from_fields(e164: str, record: Fields, conf: Fields) -> Conference:
 
 
 def urgency(conference: Conference) -> int:
-    """The lower the sooner it is restored: higher priority first, then the one that began earlier."""
-    return ((HIGHEST_PRIORITY - conference.priority) << 40) + conference.begintime
+    """The lower the sooner it is restored: higher priority first, then the one that began earlier.
+
+    One that could not be restored for a while counts as less urgent, more and more: those behind it get their turn,
+    however many there are that fail again and again.
+    """
+    c = conference
+    tried_for_ms = max(0, c.due_ms - c.lost_ms) if c.lost_ms else 0
+    levels = min(HIGHEST_PRIORITY - c.priority + tried_for_ms // PATIENCE_MS, 2**12)
+    return (levels << 40) + c.begintime
 
 
 def indexes(conference: Conference) -> dict[str, int]:

@@ -234,6 +234,18 @@ class Indexes(SynchronousTestCase):
         self.assertEqual(found, sorted(found))
         self.assertLess(found[-1], 2**53)
 
+    def test_urgency_of_one_that_can_not_be_restored(self) -> None:
+        """A level less for each half minute, at most so many that the number stays exact."""
+
+        def after(seconds: int) -> int:
+            return records.urgency(samples.pending_restore(priority=9, lost_ms=5, due_ms=5 + seconds * 1000))
+
+        found = [after(seconds) for seconds in (29, 30, 59, 60, 300, 10**9)]
+        levels = [number >> 40 for number in found]
+        self.assertEqual(levels, [0, 1, 1, 2, 10, 4096])
+        self.assertLess(found[-1], 2**53)
+        self.assertGreater(after(300), records.urgency(samples.pending_restore(priority=0)))
+
 
 class Derived(SynchronousTestCase):
     """What is computed from a record."""

@@ -153,6 +153,25 @@ class Order(RestoreCase):
             self.css.run(self.css.restore_timer(2.0).tick())
         self.assertEqual(self.begun(), ["1", "2", "1"])
 
+    def test_those_that_fail_again_and_again_do_not_starve_others(self) -> None:
+        """More of them than the rate allows in the time after which each is tried again."""
+        failing = [str(n) for n in range(12)]
+        for e164 in failing:
+            self.accept(self.give(self.ask(e164=e164, priority=9), "10.0.0.1"))
+        self.waiting("99", priority=7)
+        timer = self.css.restore_timer(1.0)
+        nack = {"type": "GET_RES_NACK", "errcode": "NONE"}
+        for _ in range(120):
+            known = len(self.begun())
+            self.css.run(timer.tick())
+            for letter in self.site.letters(RMS)[self.asked_before + known :]:
+                self.css.take(nack, to.RMS_REPLY_QUEUE, correlation_id=letter.correlation_id)
+            self.site.clock.advance(1)
+        begun = self.begun()
+        self.assertEqual(len(begun), 120)
+        self.assertLessEqual(set(begun[:30]), set(failing))
+        self.assertEqual(set(begun), {*failing, "99"})
+
 
 class Paused(RestoreCase):
     """A person wants no restores."""
