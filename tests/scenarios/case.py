@@ -37,7 +37,12 @@ PATIENT: dict[str, float] = {
 """Time-outs for tests in which none is to happen, however busy the machine."""
 
 
-async def within(awaited: Deferred[Any], seconds: float = 15.0) -> Any:
+LIMIT_SECONDS = 40.0
+"""For how long something is waited for that must come soon: generous, since machines may be busy, and a test that
+passes does not use it up."""
+
+
+async def within(awaited: Deferred[Any], seconds: float = LIMIT_SECONDS) -> Any:
     """What a Deferred gives; fails if it gives nothing in time."""
     return await awaited.addTimeout(seconds, reactor)
 
@@ -188,7 +193,7 @@ class Scenario(Base):
         """Wait for a record to have a state."""
         await self.eventually(lambda: self.state_of(e164), state)
 
-    async def eventually(self, read: Any, wanted: Any, seconds: float = 10.0) -> None:
+    async def eventually(self, read: Any, wanted: Any, seconds: float = LIMIT_SECONDS) -> None:
         """Wait until what `read` gives (awaited if need be) equals something."""
         give_up_at = reactor.seconds() + seconds
         while (got := await _value(read)) != wanted:
@@ -200,7 +205,7 @@ class Scenario(Base):
         """What the instances have counted together."""
         return sum(service.work.tally[name] for service in self.site.instances)
 
-    async def nothing_left(self, seconds: float = 15.0) -> None:
+    async def nothing_left(self, seconds: float = LIMIT_SECONDS) -> None:
         """Demand that nothing of any conference stays: no key but those that expire, no row, no load, no message."""
         for host in self.site.peers.hosts.values():
             host.mute()
@@ -242,6 +247,7 @@ def _text(value: Any) -> str:
 __all__ = [
     "E164",
     "HOSTS",
+    "LIMIT_SECONDS",
     "NAME",
     "PATIENT",
     "PLATFORM",

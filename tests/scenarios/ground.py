@@ -48,6 +48,7 @@ KEY = b"sTPgkSXUrV7HqbsJgkkqhAeWgk0X0a2yRDT-wW7pQAc="
 """A Fernet key that only the tests use."""
 
 reactor: Any = global_reactor
+SERVED_SECONDS = 60.0
 
 TIMERS = {
     "state_poll_seconds": 0.3,
@@ -77,7 +78,7 @@ def settings_text(moid: str, instance: str, amqp_url: str, more: str = "", **tim
     )
 
 
-async def until(condition: Callable[[], Any], seconds: float = 10.0, what: str = "") -> None:
+async def until(condition: Callable[[], Any], seconds: float = 40.0, what: str = "") -> None:
     """Wait until something holds; fail with `what` if it does not in time."""
     give_up_at = reactor.seconds() + seconds
     while not condition():
@@ -461,10 +462,10 @@ class Stage:
         return service
 
     async def served(self, moid: str) -> None:
-        """Wait until the platform's instances serve, licence included."""
-        for service in self.sites[moid].instances:
-            licences = service.work.licences
-            await until(lambda licences=licences: licences.complete, 15, f"{moid} serves")  # type: ignore[misc]
+        """Wait until the platform's instances serve, licence and database included: rows that find none wait for the
+        outbox's lease, which some tests make long."""
+        for each in self.sites[moid].instances:
+            await until(lambda each=each: _serves_all(each), SERVED_SECONDS, f"{moid} serves")  # type: ignore[misc]
 
     async def user_domain(self, moid: str, *users: str) -> None:
         """Have the BMC tell of a platform's domain and of user domains in it; wait until CSS knows them."""
@@ -482,6 +483,10 @@ class Stage:
             await site.peers.stop()
             await site.peer_bus.stop()
         await self.ground.close()
+
+
+def _serves_all(service: CssService) -> bool:
+    return service.work.licences.complete and service._links.database is not None
 
 
 def finished(deferreds: list[Deferred[Any]]) -> Deferred[list[Any]]:

@@ -18,8 +18,10 @@ from tests.scenarios.processes import CssProcess, Scene
 
 PARALLEL = 3
 """Scenes at a time, in each of the runner's workers."""
-SETTLE_SECONDS = 40.0
-DEATH_SECONDS = 60.0
+SETTLE_SECONDS = 120.0
+DEATH_SECONDS = 240.0
+"""Counted from the start of a process, of which many start at the same time."""
+ARRIVAL_SECONDS = 15.0
 WHEN_TOLD = "told:"
 """Begins a kill point outside the process: the moment at which a peer has received a message of that type."""
 
@@ -60,6 +62,7 @@ class Run:
             scene.peers.listen(self._told)
             survivor, _ = await all_of([self._instances(), self._live()])
             await self._settle(await _copy(wanted) if wanted else None)
+            await self._arrived()
             await scene.stop_peers()
             status = await survivor.stop()
             assert status in (0, -signal.SIGTERM), f"{self._kills}: stopped with {status}"
@@ -111,6 +114,12 @@ class Run:
                 return
             if wanted is None and not state["outbox"] and not state["pending requests"]:
                 return
+            await pause(0.1)
+
+    async def _arrived(self) -> None:
+        """Let peers take what is under way to them: its sender has forgotten it when the broker has it."""
+        give_up_at = reactor.seconds() + ARRIVAL_SECONDS
+        while await self._scene.queue_lengths() and reactor.seconds() < give_up_at:
             await pause(0.1)
 
 

@@ -22,8 +22,8 @@ from tests.servers.process import Child, new_folder
 
 PLATFORM = "platform-a"
 PROJECT = Path(__file__).resolve().parent.parent.parent
-START_LIMIT_SECONDS = 40.0
-STOP_LIMIT_SECONDS = 10.0
+START_LIMIT_SECONDS = 120.0
+STOP_LIMIT_SECONDS = 60.0
 
 TIMERS = {
     "state_refresh_seconds": 30.0,

@@ -20,7 +20,7 @@ from tests.servers import MariaDBServer, RabbitMQServer, RedisServer
 
 PER_SECOND = 20
 REPEAT_SECONDS = 2.0
-ANSWER_SECONDS = 60.0
+ANSWER_SECONDS = 120.0
 HOSTS = [f"10.2.0.{number}" for number in range(1, 6)]
 USER = "u-stream"
 PATIENT = {"request_timeout_seconds": 40.0, "creating_timeout_seconds": 60.0}

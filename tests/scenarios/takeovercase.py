@@ -85,9 +85,9 @@ class TakeoverCase(PairScenario):
             here, there = self.running_on(moid), self.running_on(other)
             return all(len(here.get(each, [])) == 1 and each not in there for each in numbers)
 
-        await self.eventually(all_run, True, 40)
+        await self.eventually(all_run, True)
         for e164 in numbers:
-            await self.eventually(lambda e164=e164: self._place_of(e164), ("ongoing", moid), 15)
+            await self.eventually(lambda e164=e164: self._place_of(e164), ("ongoing", moid))
             record = await self.record(e164)
             self.assertEqual([record["ip"]], self.running_on(moid)[e164])
 
@@ -130,7 +130,7 @@ class TakeoverCase(PairScenario):
             each = found[0] if found else None
             return (each.kind, each.subject, each.planned, each.settled, each.ended_ms > 0) if each else ()
 
-        await self.eventually(newest, (kind, subject, planned, planned, True), 15)
+        await self.eventually(newest, (kind, subject, planned, planned, True))
 
     def told_restored(self, moid: str, numbers: list[str], on: str) -> None:
         """A platform's CM was told once of each, and where."""
@@ -188,6 +188,6 @@ class TakeoverCase(PairScenario):
         for moid in self.pair_hosts:
             for host in self.hosts_of(moid).values():
                 host.mute()
-        await self.nothing_left(30)
+        await self.nothing_left()
         for moid in self.pair_hosts:
             await self.eventually(self.peers(moid).upu.running_conferences, {})

@@ -258,7 +258,7 @@ class Delays(SeedFive):
         answer = await within(self.cm_of("A").delay(E164, 30))
         self.assertEqual((answer["type"], answer["endtime"]), ("CM_MAU_DELAYCONF_ACK", self.end(30)))
         self.peers("A").rms.resume()
-        await self.eventually(lambda: self.state_of(E164), "ongoing", 40)
+        await self.eventually(lambda: self.state_of(E164), "ongoing")
         self.assertEqual(self.process.conferences[E164].endtime, self.end(30))
         await self.agreed("A", 30)
         self.assertEqual(self.process.inbox.count("MAU_CMU_CONFDURATION_NTF", E164), 0)
@@ -269,11 +269,11 @@ class Delays(SeedFive):
         for host in self.peers("A").hosts.values():
             host.mood.late(3.0)
         await self.loses_its_mcu()
-        await self.eventually(lambda: self.state_of(E164), "creating", 40)
+        await self.eventually(lambda: self.state_of(E164), "creating")
         answer = await within(self.cm_of("A").delay(E164, 30))
         self.assertEqual((answer["type"], answer["endtime"]), ("CM_MAU_DELAYCONF_ACK", self.end(30)))
         self.assertEqual(await self.state_of(E164), "creating", "the delay came too late to show anything")
-        await self.eventually(lambda: self.state_of(E164), "ongoing", 40)
+        await self.eventually(lambda: self.state_of(E164), "ongoing")
         await self.agreed("A", 30)
         self.assertEqual(self.process.inbox.count("MAU_CMU_CONFDURATION_NTF", E164), 1)
 

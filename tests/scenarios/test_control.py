@@ -328,7 +328,7 @@ class InMidWay(ControlCase, OnTwoNodes):
         self.ground.hold_confirms("A", "B", False)
         await pause(0.5)
         await self.ground.mend("A", "B")
-        await self.eventually(lambda: sum(each.work.tally["forwarded"] for each in self.services_of("A")), 1, 20.0)
+        await self.eventually(lambda: sum(each.work.tally["forwarded"] for each in self.services_of("A")), 1)
         await self.eventually(lambda: self.cm_of("A").inbox.repeats, 1)
         self.assertEqual((len(self.heard(process)), process.inbox.repeats, len(request.answers)), (1, 0, 1))
 
@@ -345,7 +345,7 @@ class InMidWay(ControlCase, OnTwoNodes):
         await self.nacked(self.ask("A"), UNREACHABLE)
         self.assertEqual(sum(each.work.tally["forwards_in_doubt"] for each in self.services_of("A")), 1)
         await self.ground.mend("A", "B")
-        await self.eventually(lambda: self.cm_of("A").inbox.repeats, 1, 20.0)
+        await self.eventually(lambda: self.cm_of("A").inbox.repeats, 1)
         self.assertEqual((len(self.heard(process)), process.inbox.repeats, len(request.answers)), (1, 0, 1))
 
 

@@ -49,7 +49,7 @@ class FlowCases(Scenario):
         create_seconds = time.monotonic() - began
         self._all_answered_once(created, "MAU_CM_CREATECONF_ACK", list(names))
         await self._evenly_spread(names, [request.answers[0].fields["ip"] for request in created])
-        await self.eventually(self._rows, names, 30.0)
+        await self.eventually(self._rows, names)
         began = time.monotonic()
         order = Random(3).sample(list(names), COUNT)
         released = await self._stream([{"type": "CM_MAU_RELEASECONF_REQ", "confE164": e164} for e164 in order])

@@ -193,10 +193,12 @@ class KillTests(TestCase):
             each_at(
                 "monitor_start.before_commit",
                 "monitor_start.after_commit",
+                "monitor_start.after_confirm",
                 "StartMonitorRequest.before_ack",
                 "monitor_heard.after_commit",
                 "MonitorHeartbeatNotice.before_ack",
                 "monitor_stop.after_commit",
+                "monitor_expiry.before_commit",
                 "monitor_expiry.after_commit",
                 "told:MAU_CMU_STOPMONITOR_CMD",
             ),

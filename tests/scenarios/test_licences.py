@@ -190,7 +190,7 @@ class ExpiryCases(Scenario):
         self.assertEqual(await self.state_of("1"), "ongoing")
         host = next(host for host in self.site.peers.hosts.values() if "1" in host.conferences)
         await host.crash()
-        await self.eventually(lambda: self._runs_elsewhere(host), True, 30)
+        await self.eventually(lambda: self._runs_elsewhere(host), True)
         self.site.peers.bmc.update_licence(PLATFORM, {"smallconfnum": 9})
         await self.eventually(lambda: self._field("expires"), "")
         await self.created("9000")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from css.peers.cm import NOTICES
 from css.peers.cmu_process import CmuProcess
-from tests.scenarios.case import OnMemory, pause, within
+from tests.scenarios.case import LIMIT_SECONDS, OnMemory, pause, within
+from tests.scenarios.ground import reactor
 from tests.scenarios.pair import OnTwoNodes
 from tests.scenarios.takeovercase import TakeoverCase
 
@@ -61,6 +63,12 @@ class MonitorCase(TakeoverCase):
             self.cm_of(moid).heartbeat(self.e164, monitorid)
             await pause(0.5)
 
+    async def beat_until(self, moid: str, condition: Callable[[], bool], monitorid: str = "w1") -> None:
+        """A platform's CM sends heartbeats until something has happened."""
+        give_up_at = reactor.seconds() + LIMIT_SECONDS
+        while not condition() and reactor.seconds() < give_up_at:
+            await self.beat(moid, 0.5, monitorid)
+
 
 class Drawing(MonitorCase):
     """Seed 10, arrow by arrow."""
@@ -111,7 +119,7 @@ class Drawing(MonitorCase):
         for monitorid in ("w1", "w2"):
             await self.start_monitor("B", monitorid)
         process = self.process("B")
-        await self.beat("B", TIMEOUT_SECONDS + 1)
+        await self.beat_until("B", lambda: self.expired(process) != [])
         self.assertEqual(self.expired(process), ["w2"])
         answer = await within(self.cm_of("B").stop_monitor(self.e164, "w1"))
         self.assertEqual(answer["type"], "CMU_CM_STOPMONITOR_ACK")

@@ -96,7 +96,7 @@ class NppCases(Scenario):
         await self.eventually(self._listed, [e164 for e164 in ("1", "2", "3") if e164 not in gone])
         self.site.peers.rms.resume()
         await waiting
-        await self.eventually(self._listed, [e164 for e164 in "1234" if await self.state_of(e164)], 20)
+        await self.eventually(self._listed, [e164 for e164 in "1234" if await self.state_of(e164)])
         for e164 in [e164 for e164 in "1234" if await self.state_of(e164)]:
             await self.release(e164)
         self.assertEqual(await self._listed(), [])

@@ -82,7 +82,7 @@ class RecoveryCase(Scenario):
             running = self.running()
             return all(len(running.get(each, [])) == 1 and running[each][0] not in without for each in numbers)
 
-        await self.eventually(runs, True, 30)
+        await self.eventually(runs, True)
         for e164 in numbers:
             await self.until_state("ongoing", e164)
             (ip,) = self.running()[e164]
@@ -144,7 +144,7 @@ class LostMcuCases(RecoveryCase):
         self.assertEqual(len(lost), 2)
         await self.hosts_[HOSTS[0]].disconnect(tell=True)
         old = self.hosts_[HOSTS[0]].conferences
-        await self.eventually(lambda: all(len(self.running()[each]) == 2 for each in lost), True, 30)
+        await self.eventually(lambda: all(len(self.running()[each]) == 2 for each in lost), True)
         # The link is back: what runs there still is older than the record, and is ended there.
         self.hosts_[HOSTS[0]].reconnect()
         await self.all_run(list(homes), (HOSTS[0],))
@@ -215,7 +215,7 @@ class LostMcuCases(RecoveryCase):
         await self.start_with(1, legacy=1)
         (home,) = self.running()["0660000"]
         await self.hosts_[home].disconnect(tell=True)
-        await self.eventually(lambda: self.state_of("0660000"), "", 15)
+        await self.eventually(lambda: self.state_of("0660000"), "")
         (notice,) = self.cm.notices("MAU_CM_RELEASECONF_NTF", "0660000")
         self.assertEqual(notice.fields["reason"], "lost")
         await self.ledger_says("mcu", 1)
@@ -256,11 +256,15 @@ class RoomCases(RecoveryCase):
         self.site.peers.rms.answer("", Resources(ROOM, [HOSTS[0]]))
         await self.refused("NO_RESOURCE")
         self.site.peers.pms.broadcast_room(EAST, "normal")
-        await pause(1.0)
+        await self.eventually(self._abnormal_rooms, None)
         self.assertEqual((await self.created())["ip"], HOSTS[0])
         await self.all_run([*homes, E164])
         self.assertNotIn(HOSTS[0], [self.running()[each][0] for each in homes])
         await self.end_all([*homes, E164])
+
+    async def _abnormal_rooms(self) -> Any:
+        """What Redis has of them; None: there is none."""
+        return (await self.ground.dump(PLATFORM)).get("css/rooms") or None
 
     async def _started_again(self) -> CssService:
         """CSS stops and starts; the PMS says nothing of rooms."""
@@ -283,7 +287,7 @@ class SyncCases(RecoveryCase):
         """Ended as lost, billed once."""
         await self.start_with(2)
         del self.process("0660000").conferences["0660000"]
-        await self.eventually(lambda: self.state_of("0660000"), "", 20)
+        await self.eventually(lambda: self.state_of("0660000"), "")
         await self.eventually(lambda: len(self.cm.notices("MAU_CM_RELEASECONF_NTF")), 1)
         (notice,) = self.cm.notices("MAU_CM_RELEASECONF_NTF")
         self.assertEqual((notice.e164, notice.fields["reason"]), ("0660000", "lost"))
@@ -337,7 +341,7 @@ class SyncCases(RecoveryCase):
         self.hosts_[HOSTS[0]].processes["1"].conferences["999"] = stray
         await pause(2.5)
         self.assertEqual(self.running(), {"999": [HOSTS[0]]})
-        await self.eventually(self.running, {}, 15)
+        await self.eventually(self.running, {})
         await self.nothing_left()
 
     async def test_record_lost_but_row_open(self) -> None:

@@ -22,11 +22,11 @@ class StateCase(HandbackCase):
 
     async def waits(self, e164: str) -> None:
         """It is `pending_restore`, and still has its place on B, where nobody restores it."""
-        await self.eventually(lambda: self.state_and_place(e164), ("pending_restore", "B"), 20)
+        await self.eventually(lambda: self.state_and_place(e164), ("pending_restore", "B"))
 
     async def ended_as(self, reason: str, e164: str) -> None:
         """Its record has gone, and A's CM, which serves it, was told once; the bill came from where it ran last."""
-        await self.eventually(lambda: self.record(e164), {}, 20)
+        await self.eventually(lambda: self.record(e164), {})
         await self.eventually(lambda: len(self.cm_of("A").notices("MAU_CM_RELEASECONF_NTF", e164)), 1)
         (notice,) = self.cm_of("A").notices("MAU_CM_RELEASECONF_NTF", e164)
         self.assertEqual(notice.fields["reason"], reason)
@@ -51,7 +51,7 @@ class ShortLoss(StateCase):
         await self.waits(E164)
         # 主CSS->主CMU: 恢复会议,会议归属为主CMU
         self.capacity_at_home()
-        await self.eventually(lambda: E164 in self.running_on("A"), True, 20)
+        await self.eventually(lambda: E164 in self.running_on("A"), True)
         self.assertEqual(list(self.running_on("B")), [E164])
         # 备CMU->备CSS: 会议列表; 会议归属为其他MCU且较早; 备CSS->备CMU: 结束会议
         self.hosts_of("B")[process.ip].reconnect()
@@ -73,7 +73,7 @@ class ShortLoss(StateCase):
         home = self.home(E164)
         self.speechless("A")
         await self.hosts_of("B")[home].disconnect(tell=True)
-        await self.eventually(lambda: self.state_and_place(E164), ("creating", "A"), 20)
+        await self.eventually(lambda: self.state_and_place(E164), ("creating", "A"))
         asked = await self.record(E164)
         self.hosts_of("B")[home].reconnect()
         await self.eventually(lambda: self.running_on("B"), {})
@@ -156,7 +156,7 @@ class Ends(StateCase):
         await self.set_end(E164, 62, "B")
         await self.set_due(E164, 1, "B")
         # 会议即将到时; 备CSS->备CMU, 备CSS->主CM: 会议即将到时通知
-        await self.eventually(lambda: len(self.cm_of("A").notices("MAU_CM_CONFTIMEOUT_NTF", E164)), 1, 15)
+        await self.eventually(lambda: len(self.cm_of("A").notices("MAU_CM_CONFTIMEOUT_NTF", E164)), 1)
         await self.eventually(lambda: process.inbox.count("MAU_CMU_CONFTIMEOUT_NTF", E164), 1)
         self.assertEqual(self.cm_of("B").notices("MAU_CM_CONFTIMEOUT_NTF"), [])
         await self.set_end(E164, 1, "B")
@@ -171,7 +171,7 @@ class Ends(StateCase):
         await self.lost("A")
         await self.eventually(lambda: self.record_state(e164), "pending_restore")
         await self.end_pending(e164, 1)
-        await self.eventually(lambda: self.record(e164), {}, 15)
+        await self.eventually(lambda: self.record(e164), {})
         await self.eventually(lambda: len(self.cm_of("B").notices("MAU_CM_RELEASECONF_NTF", e164)), 1)
 
     async def record_state(self, e164: str) -> str:
@@ -220,7 +220,7 @@ class LinksLost(StateCase):
         await self.waits(E164)
         self.peers("B").rms.answer("", Resources("B-room", PAIR_HOSTS["B"]))
         others = [ip for ip in PAIR_HOSTS["B"] if ip != home]
-        await self.eventually(lambda: any(ip in self.running_on("B").get(E164, []) for ip in others), True, 20)
+        await self.eventually(lambda: any(ip in self.running_on("B").get(E164, []) for ip in others), True)
         self.hosts_of("B")[home].reconnect()
         await self.run_on("B", [E164])
         self.assertEqual((self.asked_to_restore("A"), self.asked_to_restore("B")), (0, 1))
@@ -236,7 +236,7 @@ class LinksLost(StateCase):
         await self.hosts_of("B")[home].disconnect(tell=True)
         await self.waits(E164)
         self.capacity_at_home()
-        await self.eventually(lambda: E164 in self.running_on("A"), True, 20)
+        await self.eventually(lambda: E164 in self.running_on("A"), True)
         self.hosts_of("B")[home].reconnect()
         await self.run_on("A", [E164])
         self.assertEqual((self.asked_to_restore("B"), self.peers("B").rms.requests()), (0, asked_rms))

@@ -108,7 +108,7 @@ class TakeoverCases(TakeoverCase):
 
     async def run_twice_at_most(self, e164: str) -> None:
         """B has restored it; nobody is there to end it on A's MCU."""
-        await self.eventually(lambda: e164 in self.running_on("B"), True, 20)
+        await self.eventually(lambda: e164 in self.running_on("B"), True)
         self.assertIn(e164, self.running_on("A"))
 
     async def test_2_3_1_only_the_backup_is_told(self) -> None:

@@ -37,7 +37,7 @@ class ThreePlatformCases(TakeoverCase):
                 for each, record in zip(numbers, records, strict=True)
             )
 
-        await self.eventually(agree, True, 40)
+        await self.eventually(agree, True)
 
     async def test_2_3_1_two_backups_and_one_of_them_is_lost(self) -> None:
         """The record decides each placement; then the last one has all, its own and the others'."""
@@ -51,7 +51,7 @@ class ThreePlatformCases(TakeoverCase):
         self.assertEqual(asked.total(), len(numbers))
         await self.lost("B")
         await self.each_runs_once(numbers, ("C",))
-        await self.eventually(self.places, {each: ["C"] for each in [*numbers, *own]}, 20)
+        await self.eventually(self.places, {each: ["C"] for each in [*numbers, *own]})
         self.assertEqual(self.cm_of("C").notices("MAU_CM_RELEASECONF_NTF"), [])
         await self.back("B")
         await self.back("A")

@@ -13,7 +13,6 @@ from tests.scale import scaled
 from tests.scenarios.case import NAME, OnMemory, pause, within
 from tests.scenarios.pair import PAIR_HOSTS, USERS, OnTwoNodes, PairScenario
 
-TRUE_WITHIN_SECONDS = 10.0
 SETTLED_SECONDS = 2.5
 """So much later the table must still be true."""
 
@@ -58,7 +57,7 @@ class UpuCases(PairScenario):
     async def true(self, *moids: str) -> None:
         """The tables become true in time, and stay so."""
         for moid in moids or tuple(PAIR_HOSTS):
-            await self.eventually(self.peers(moid).upu.table, self.truth(moid), TRUE_WITHIN_SECONDS)
+            await self.eventually(self.peers(moid).upu.table, self.truth(moid))
         await pause(SETTLED_SECONDS)
         for moid in moids or tuple(PAIR_HOSTS):
             self.assertEqual(self.peers(moid).upu.table(), self.truth(moid))
