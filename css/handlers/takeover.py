@@ -57,6 +57,8 @@ class Takeover:
         self._restoring = restoring
         self._restore = restore
         self._tally = tally
+        self._passed_over: dict[str, int] = {}
+        """How many of a platform's oldest deadlines in the own store the last rounds have looked at already."""
 
     async def tick(self) -> None:
         """One round. A store that is away does not keep the others waiting. Fails with the last `StoreError`."""
@@ -101,7 +103,8 @@ class Takeover:
         """One round over what others have begun to place in the own store and never finished: past twice the creating
         time-out it counts as failed. Fails with `StoreError`.
 
-        A backup that was cut off in the middle of a handback would else keep it `creating` for ever.
+        A backup that was cut off in the middle of a handback would else keep it `creating` for ever. What it has left
+        running stays overdue as well, and is passed over: the next round looks at what is behind it.
         """
         store = self._stores.get(self._own)
         if store is None:
@@ -109,8 +112,10 @@ class Takeover:
         timeout_ms = self._steps.rules.creating_timeout_ms
         for platform in self._platforms().peers:
             before_ms = self._clocks.now_ms(self._own) - timeout_ms
-            numbers = await store.due_before(due_index(platform), before_ms, PAGE)
-            await all_of(self._abandon(store, e164, platform) for e164 in numbers)
+            first = self._passed_over.get(platform, 0)
+            numbers = await store.due_before(due_index(platform), before_ms, first + PAGE)
+            self._passed_over[platform] = first + PAGE if len(numbers) == first + PAGE else 0
+            await all_of(self._abandon(store, e164, platform) for e164 in numbers[first:])
 
     async def _abandon(self, store: IConferenceStore, e164: str, platform: str) -> None:
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:

@@ -365,9 +365,13 @@ class Instance:
 
     def run(self, work: Any) -> Any:
         """Run a coroutine that ends without time going by. @return: what it returns."""
+        return done(self.run_to_its_end(work))
+
+    def run_to_its_end(self, work: Any) -> Deferred[Any]:
+        """Run a coroutine that may fail. @return: what comes of it."""
         deferred = Deferred.fromCoroutine(work)
         self.site.clock.advance(0)
-        return done(deferred)
+        return deferred
 
     def round(self) -> None:
         """What the conference timers do, as long as the platform is on duty."""

@@ -101,6 +101,48 @@ class Forwarded(ControlCase):
         self.tick()
         self.assertEqual((self.there(PEER_CSS), self.left()), ([], []))
 
+    def dies_at(self, point: str) -> None:
+        """An instance looks for what is to be sent again, and stops for ever at a point of that."""
+
+        def die(step: str, reached: str) -> None:
+            if (step, reached) == ("doubtful", point):
+                raise SystemError("killed")
+
+        other = Instance(self.site, slot=2)
+        other.on_point = die
+        self.failureResultOf(other.run_to_its_end(other.doubtful.tick()), SystemError)
+
+    def test_killed_as_it_is_sent_again(self) -> None:
+        """Another instance sends it again, with the same id; once that is known it is sent no more."""
+        for point, times in (("before_publish", 1), ("after_confirm", 2)):
+            self.lose_in_mid_way()
+            self.site.other_broker.resume()
+            self.site.other_broker.start()
+            self.site.pass_seconds(5)
+            before = len(self.there(PEER_CSS))
+            self.dies_at(point)
+            self.assertEqual(len(self.there(PEER_CSS)) - before, times - 1)
+            self.site.pass_seconds(2)
+            self.tick()
+            self.site.pass_seconds(70, 1)
+            self.tick()
+            self.assertEqual([each.message_id for each in self.there(PEER_CSS)[before:]], ["control-1"] * times)
+            self.assertEqual((self.answers(), self.left()), ([], []))
+
+    def test_killed_as_it_is_refused(self) -> None:
+        """With one answer, whoever dies."""
+        self.lose_in_mid_way()
+        self.site.pass_seconds(61, 1)
+        for point, answered in (("before_publish", 0), ("after_confirm", 1)):
+            self.dies_at(point)
+            self.assertEqual(len(self.answers()), answered)
+            self.site.pass_seconds(2)
+        self.tick()
+        # The request was answered, and whoever looks again repeats that: same id, same answer.
+        self.assertEqual({json.dumps(each) for each in self.answers()}, {json.dumps(self.nack("UNREACHABLE_PLATFORM"))})
+        self.assertEqual(len({each.message_id for each in self.site.letters(CM_REPLIES)}), 1)
+        self.assertNotIn("css/index/doubtful", self.site.store.dump())
+
     def test_comes_again_without_a_link(self) -> None:
         """Whoever had it before may have died after it got there: it is sent again as if its fate were unknown."""
         self.control()

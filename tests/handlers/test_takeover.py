@@ -10,6 +10,7 @@ from css.adapters.memory.store import MemoryStore
 from css.domain.conference import from_fields, indexes
 from css.domain.platforms import Known, Platforms, PlatformState
 from css.handlers import addresses as to
+from css.handlers import takeover
 from css.handlers.letters import Kind, Letter, pack
 from css.ports.bus import Outgoing
 from css.ports.store import Commit, OutboxEntry, Outcome
@@ -277,6 +278,24 @@ class Abandoned(TakeoverCase):
         self.look()
         after = self.site.record("7")
         self.assertEqual((after["state"], int(after["epoch"])), ("pending_restore", int(record["epoch"]) + 1))
+
+    def test_behind_what_is_overdue_and_runs(self) -> None:
+        """However much there is of it: the platform that should end it is cut off."""
+        self.patch(takeover, "PAGE", 2)
+        for n in range(5):
+            self.run_one(f"8{n}", duration=1)
+            self.css.tick()
+            self.move(self.site.store, f"8{n}", "pB")
+        self.site.pass_seconds(60, 1.0)
+        self.ask(e164="7")
+        self.move(self.site.store, "7", "pB")
+        self.site.pass_seconds(61, 1.0)
+        for _ in range(3):
+            self.look()
+        self.assertEqual(self.site.record("7"), {})
+        for _ in range(4):
+            self.look()
+        self.assertEqual(self.state_of("80"), "ongoing")
 
     def test_create(self) -> None:
         """Removed; the CM that asked is told on its own broker."""
