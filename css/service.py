@@ -59,6 +59,7 @@ class CssService(Service):
         self.setName(f"css {settings.instance.name}")  # type: ignore[no-untyped-call]
         own, timers = settings.platform.moid, settings.timers
         self._settings = settings
+        self._said_abnormal = False
         self._bus = own_bus
         self._tracker = Tracker()
         tally = Tally()
@@ -169,6 +170,7 @@ class CssService(Service):
 
     def _phase_changed(self, phase: Phase) -> None:
         if phase is Phase.ABNORMAL:
+            self._say_abnormal()
             self.work.refuse()
         elif phase is Phase.SERVING:
             self._domain_ticker.start()
@@ -183,13 +185,24 @@ class CssService(Service):
 
     def _platforms_changed(self, platforms: Platforms, change: Change) -> None:
         if change.own_became_abnormal:
+            self._say_abnormal()
             self.work.duty.suspended()
         for moid in change.entered:
             self.log.warn("platform {moid} is abnormal: creates and restores of it are taken here", moid=moid)
         for moid in change.left:
             self.log.warn("platform {moid} is normal again: it is no longer served here", moid=moid)
         if change.own_became_normal:
+            if self._said_abnormal:
+                self._said_abnormal = False
+                self.log.warn("own platform {moid} is normal again: requests are served", moid=platforms.own)
             self.work.resume()
+
+    def _say_abnormal(self) -> None:
+        self._said_abnormal = True
+        moid = self._settings.platform.moid
+        self.log.warn(
+            "own platform {moid} is abnormal: every request is refused, and what its MCUs run is released", moid=moid
+        )
 
 
 def real_service(reactor: Any, settings: Settings, probe: Probe) -> CssService:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from twisted.logger import LogEvent, LogLevel, capturedLogs, formatEvent
+
 from css.peers.rms import Resources
 from tests.scenarios.case import OnMemory, pause, within
 from tests.scenarios.handbackcase import HandbackCase
@@ -114,6 +118,32 @@ class HandbackCases(HandbackCase):
 
 class MemoryHandback(HandbackCases, OnMemory):
     """In this process."""
+
+    async def test_2_3_1_both_sides_say_so(self) -> None:
+        """In their logs, once each: that of the platform itself, and that of its backup. One that starts does, too."""
+        with capturedLogs() as events:
+            await self.begin()
+            await self.lost("A")
+            await self.back("A")
+        self.assertEqual(
+            self.said(events),
+            [
+                "own platform A is abnormal: every request is refused, and what its MCUs run is released",
+                "own platform A is normal again: requests are served",
+                "platform A is abnormal: creates and restores of it are taken here",
+                "platform A is normal again: it is no longer served here",
+            ],
+        )
+        await self.lost("A")
+        with capturedLogs() as events:
+            self.stage.instance("A", "css-A-2", **self.timers)
+            await self.eventually(lambda: len(self.said(events)), 1)
+        self.assertIn("own platform A is abnormal", self.said(events)[0])
+
+    def said(self, events: Sequence[LogEvent]) -> list[str]:
+        """Warnings about platforms, sorted."""
+        warnings = [formatEvent(event) for event in events if event["log_level"] is LogLevel.warn]
+        return sorted(text for text in warnings if text.startswith(("own platform", "platform")))
 
 
 class ServerHandback(HandbackCases, OnTwoNodes):
