@@ -39,7 +39,7 @@ MOST_HEARD = 5_000
 MOST_PAGES = 100
 """So many pages of names a comparison reads in a round: others wait for the round's end."""
 PAUSE_SECONDS = 0.002
-"""Between two of them: each keeps a Redis busy for less than a millisecond."""
+"""Between two of them: each keeps a Redis busy for about a millisecond."""
 LEASE_MS = 2_000
 """How long an entry is left to whoever told it: all that is told later waits for it."""
 ATTEMPTS = 5

@@ -35,7 +35,7 @@ class LicenceCases(Scenario):
         self.assertEqual(json.loads(Fernet(KEY).decrypt(answer["license"].encode())), _limits(answer))
         return answer
 
-    async def test_from_the_bmc_to_media_servers(self) -> None:
+    async def test_4_3_from_the_bmc_to_media_servers(self) -> None:
         """4.3: asked of the BMC, stored in each platform's Redis, summed, told; 4.5: given on request."""
         self.bmc.silent()
         css = self.stage.instance("A2", "css-1", **self.timers)
@@ -54,7 +54,7 @@ class LicenceCases(Scenario):
         stored = await self.key(f"domain/{PLATFORM}/license")
         self.assertEqual({name: stored[name] for name in MAIN_NUMBERS}, {k: str(v) for k, v in MAIN_NUMBERS.items()})
 
-    async def test_updates(self) -> None:
+    async def test_4_4_updates(self) -> None:
         """4.4: stored where it belongs, told at once; what does not verify changes nothing."""
         css = self.stage.instance("A2", "css-1", **self.timers)
         await self.stage.served("A2")
@@ -70,7 +70,7 @@ class LicenceCases(Scenario):
         self.assertEqual((await self._numbers())["softwarenumlimit"], 101)
         self.assertEqual(len(self.site.peers.ms.notices()), told)
 
-    async def test_keys_are_rotated(self) -> None:
+    async def test_4_4_keys_are_rotated(self) -> None:
         """4.4: while the BMC and the instances change to another key both are good; then only the new one is."""
         old, new = KEY, Fernet.generate_key()
         self.stage.keys = [old]
@@ -110,7 +110,7 @@ class LicenceCases(Scenario):
                 self.site.instances.remove(service)
                 await service.stopService()
 
-    async def test_a_stranger_asks(self) -> None:
+    async def test_4_5_a_stranger_asks(self) -> None:
         """4.5: refused at once, whether a licence is known or not."""
         self.bmc.silent()
         css = self.stage.instance("A2", "css-1", **self.timers)
@@ -119,7 +119,7 @@ class LicenceCases(Scenario):
         self.assertEqual(await within(self.site.peers.ms.ask_in_vain("X")), refusal)
         self.assertEqual(await within(self.site.peers.ms.ask_in_vain("X", with_reply_to=False)), refusal)
 
-    async def test_one_starts_while_its_platform_is_abnormal(self) -> None:
+    async def test_4_5_one_starts_while_its_platform_is_abnormal(self) -> None:
         """2.3.1: licences and domains stay up: asked for, stored, told, and there at once when service resumes."""
         self.site.peers.pms.set_state("A2", "abnormal")
         css = self.stage.instance("A2", "css-1", **self.timers)
@@ -180,7 +180,7 @@ class LoweredCases(Scenario):
 class ExpiryCases(Scenario):
     """A licence with an end."""
 
-    async def test_an_expired_one_ends_nothing_and_begins_nothing(self) -> None:
+    async def test_4_6_an_expired_one_ends_nothing_and_begins_nothing(self) -> None:
         """What runs goes on, survives the loss of its MCU and can be released; nothing new is taken."""
         await self.begin(restore_interval_seconds=0.2, mcu_timeout_seconds=3.0, sync_grace_seconds=4.0)
         await self.created("1")

@@ -76,10 +76,10 @@ class LimitCases(Scenario):
         await within(finished([gate.run(self.cm.release, e164) for e164 in created]), self.timeout / 4)
         await self.nothing_left(60.0)
 
-    async def test_of_the_platform(self) -> None:
+    async def test_4_6_of_the_platform(self) -> None:
         await self._full(PLATFORM)
 
-    async def test_of_the_user_domain(self) -> None:
+    async def test_4_6_of_the_user_domain(self) -> None:
         await self._full(USER)
 
 

@@ -77,7 +77,7 @@ class NppCases(Scenario):
         pages = await self.ngi.pages(PLATFORM, limit)
         return [each["confE164"] for page in pages for each in page]
 
-    async def test_what_runs_is_listed(self) -> None:
+    async def test_8_what_runs_is_listed(self) -> None:
         """From its first ACK to its end; what is being created or waits to be restored is not."""
         await self.begin(restore_interval_seconds=0.2, request_timeout_seconds=1.5)
         self.assertEqual(await self._listed(), [])
