@@ -237,7 +237,9 @@ class AsProcess(SynchronousTestCase):
         time.sleep(1.0)
         self.assertLess(_cpu_seconds(run.process.pid) - before, 0.5)
         run.process.send_signal(signal.SIGINT)
-        run.process.send_signal(signal.SIGINT)
+        while run.process.poll() is None:  # impatience, to the very last moment
+            time.sleep(0.001)
+            run.process.send_signal(signal.SIGINT)
         self.assertEqual(run.wait(), 0)
         self.assertEqual(run.lines.count("Ending: SIGINT received"), 1)
         self.assertEqual(run.summary()["lost"], 0)

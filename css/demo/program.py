@@ -36,6 +36,8 @@ from css.demo.world import World
 
 LOG_BYTES = 10_000_000
 LOG_FILES = 3
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that end the demo, in order."""
 SECONDS_VARIABLE = "DEMO_SECONDS"
 
 
@@ -77,7 +79,7 @@ def live(reactor: Any, folder: Folder, screen: Screen, valkey: Valkey, seconds: 
     commands = Input(reactor, 0, demo.take)
 
     def begin() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in ENDING:
             signal.signal(number, lambda number, _: end(signal.Signals(number).name))
         # In the background a terminal's input is not ours; to be stopped by it would stop conferences.
         signal.signal(signal.SIGTTIN, signal.SIG_IGN)
@@ -89,6 +91,8 @@ def live(reactor: Any, folder: Folder, screen: Screen, valkey: Valkey, seconds: 
         reactor.callFromThread(demo.finish, f"{name} received")
 
     def ended(_: object) -> None:
+        for number in ENDING:  # a second Ctrl-C would find Python without its handlers, and spoil the exit status
+            signal.signal(number, signal.SIG_IGN)
         commands.stop()
         reactor.stop()
 
