@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from css.peers.rms import Resources
-from tests.scale import scaled
+from tests.scale import scaled, soaking
 from tests.scenarios.case import PATIENT, PLATFORM, USER, OnMemory, OnServers, Scenario, finished, within
+from tests.scenarios.pair import USERS, OnTwoNodes
+from tests.scenarios.takeovercase import TakeoverCase
 
 CREATES = scaled(300, 10_000)
 SMALL, LARGE = scaled(100, 1_000), scaled(10, 100)
@@ -81,6 +83,46 @@ class LimitCases(Scenario):
 
     async def test_4_6_of_the_user_domain(self) -> None:
         await self._full(USER)
+
+
+class TakeoverLimits(TakeoverCase):
+    """B takes A over, with what A's licence has left."""
+
+    async def test_4_6_over_a_takeover(self) -> None:
+        """What is taken over counts, what is created there counts at home, an end anywhere gives back."""
+        for moid in ("A", "B"):
+            self.peers(moid).bmc.licences["A"] = {"smallconfnum": 6, "largeconfnum": 3}
+        numbers = await self.start_with(4)
+        await self.lost("A")
+        await self.run_on("B", numbers)
+        asked = {f"07{n:02}": (SMALL_TERMINALS, LARGE_TERMINALS)[n % 2] for n in range(24)}
+        creates = [self.create_at("B", e164, maxjoinmt=terminals) for e164, terminals in asked.items()]
+        answers = await within(finished([Deferred.fromCoroutine(each) for each in creates]), 60)
+        outcomes = Counter(
+            (terminals, answer.get("errcode", "")) for terminals, answer in zip(asked.values(), answers, strict=True)
+        )
+        wanted = {(SMALL_TERMINALS, ""): 2, (LARGE_TERMINALS, ""): 3}
+        wanted |= {(SMALL_TERMINALS, "LICENSE_LIMIT"): 10, (LARGE_TERMINALS, "LICENSE_LIMIT"): 9}
+        self.assertEqual(outcomes, wanted)
+        self.assertEqual((await self.create_at("B", "0799", USERS["B"])).get("errcode"), None)
+        await self.back("A")
+        self.assertEqual((await self.create_at("A", "0800")).get("errcode"), "LICENSE_LIMIT")
+        self.assertEqual((await within(self.cm_of("A").release(numbers[0])))["type"], "MAU_CM_RELEASECONF_ACK")
+        self.assertEqual((await self.create_at("A", "0801")).get("errcode"), None)
+        self.assertEqual((await self.create_at("A", "0802")).get("errcode"), "LICENSE_LIMIT")
+        self.assertEqual((await within(self.cm_of("B").release("0799")))["type"], "MAU_CM_RELEASECONF_ACK")
+        created = [e164 for e164, answer in zip(asked, answers, strict=True) if "errcode" not in answer]
+        await self.end_all("A", [*numbers[1:], *created, "0801"])
+
+
+class TakeoverLimitsOnMemory(TakeoverLimits, OnMemory):
+    """All of it in this process."""
+
+
+class TakeoverLimitsOnServers(TakeoverLimits, OnTwoNodes):
+    """Two nodes of each server."""
+
+    skip = None if soaking() else "in the soak; on memory above"
 
 
 class LimitsOnMemory(LimitCases, OnMemory):

@@ -39,7 +39,7 @@ class NppCases(Scenario):
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
         self.discovery = DiscoveryPeer(reactor)
-        self.discovery.redis = [self.redis_of(PLATFORM)]
+        self.discovery.redis = [self.redis_of(PLATFORM), self.away("Y")]
         self.file = Path(self.mktemp()).absolute()
         self.file.write_text(self.discovery.start())
         self.discovery_port = int(self.file.read_text().rpartition(":")[2])
@@ -112,9 +112,7 @@ class NppCases(Scenario):
         await self._fails(400, "cursor", platformmoid=PLATFORM, cursor="x")
         await self._fails(400, "platformmoid", limit=1)
         await self._fails(404, "X", platformmoid="X")
-        self.discovery.redis.append(self.away("X"))
-        await self.eventually(lambda: self._status("X"), 503)
-        await self._fails(503, "X", platformmoid="X")
+        await self._fails(503, "Y", platformmoid="Y")
         await self.discovery.stop()
         self.assertEqual(await self._listed(), ["1"])
         await self._begin_anew()
