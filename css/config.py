@@ -18,12 +18,15 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 from cryptography.fernet import Fernet
 
+from css.certificates import problem_with
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=31_536_000)]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"\A[^\s\x00-\x1f\x7f]+\Z")]
 _Moid = Annotated[str, msgspec.Meta(pattern=r"\A[!-.0-~]{1,128}\Z")]
-_File = Annotated[str, msgspec.Meta(min_length=1)]
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_File = Annotated[str, msgspec.Meta(min_length=1, pattern=r"\A[^\x00]*\Z")]
 """A path. Without the key there is no such file; a key without a path is somebody's mistake."""
 _Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 
@@ -93,7 +96,7 @@ class AmqpSection(Section, frozen=True):
     """The own broker, and how to log in to the other platforms' brokers, whose addresses the PMS gives."""
 
     url: Secret
-    user: str = "guest"
+    user: _Text = "guest"
     password: Secret = Secret()
     password_file: _File = ""
     queue_type: Literal["classic", "quorum"] = "classic"
@@ -125,7 +128,7 @@ class SentinelSection(Section, frozen=True):
 
     addresses: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
     """`host:port` each."""
-    masters: Annotated[dict[str, str], msgspec.Meta(min_length=1)]
+    masters: Annotated[dict[_Moid, _Text], msgspec.Meta(min_length=1)]
     """The master's name by platform moid; a platform that is not named here is found at the PMS's address."""
 
     @property
@@ -237,7 +240,7 @@ def load(path: str) -> Settings:
 def read_text(path: str) -> str:
     """The text of a configuration file. @raise ConfigError: it can't be read."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             return file.read()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({_reason(error)}): give --config a readable TOML file") from error
@@ -262,6 +265,8 @@ def tables_of(text: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         # The message may quote the line, but tomllib quotes single characters only.
         raise ConfigError(f"is not TOML: {error}: correct that line") from None
+    except RecursionError:
+        raise ConfigError("is not TOML that anybody needs: it is nested too deep: correct it") from None
     license_table = tables.get("license")
     if isinstance(license_table, dict) and "keys" in license_table:
         raise ConfigError("[license] keys is not a known key: name a file with the keys in key_file")
@@ -282,14 +287,14 @@ def _secret(kind: type, value: Any) -> Any:
     raise TypeError(f"Expected `str`, got `{type(value).__name__}`")
 
 
-_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+_PATH = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _FIELD = re.compile(r"(?P<kind>unknown|missing required) field `(?P<name>[^`]*)`")
 
 
 def _explain(text: str) -> str:
     """msgspec's words, with the key as it stands in the file."""
     match = _PATH.match(text)
-    what, path = (match["what"], match["path"] or "") if match else (text, "")
+    what, path = (match["what"], (match["path"] or "").replace("[...]", "")) if match else (text, "")
     field = _FIELD.search(what)
     if field is None:
         return f"{_key(path)}: {what[:1].lower() + what[1:]}: correct the value"
@@ -328,6 +333,7 @@ class Checker:
 
     def finish(self, settings: Settings) -> Settings:
         _check_timers(settings.timers)
+        _check_port(settings.web.endpoint if settings.web else "")
         return msgspec.structs.replace(
             settings,
             instance=self._instance(settings.instance),
@@ -411,11 +417,13 @@ class Checker:
         found = {key: path for key in ("ca_file", "cert_file", "key_file") if (path := getattr(section, key, ""))}
         for key, path in found.items():
             self._read(f"[{name}] {key}", path)
-        return msgspec.structs.replace(section, **{key: self._path(path) for key, path in found.items()})
+        if problem := problem_with(**(found := {key: self._path(path) for key, path in found.items()})):
+            raise ConfigError(f"[{name}] {problem}")
+        return msgspec.structs.replace(section, **found)
 
     def _read(self, key: str, path: str) -> str:
         try:
-            with open(self._path(path), encoding="utf-8") as file:
+            with open(self._path(path), encoding="utf-8-sig") as file:
                 return file.read()
         except (OSError, UnicodeDecodeError) as error:
             reason = _reason(error)
@@ -432,6 +440,12 @@ def _check_timers(timers: TimersSection) -> None:
             f"[timers] sync_grace_seconds = {grace:g} must exceed mcu_timeout_seconds = {silence:g}: "
             "raise the one or lower the other"
         )
+
+
+def _check_port(endpoint: str) -> None:
+    kind, port = endpoint.split(":")[:2] if endpoint else ("", "")
+    if kind in ("tcp", "tcp6", "ssl", "tls") and port.isdecimal() and int(port) > 65_535:
+        raise ConfigError(f"[web] endpoint = {endpoint} names no port: write one of 1 to 65535")
 
 
 def _check_addresses(section: SentinelSection) -> None:
@@ -459,6 +473,10 @@ def _url(key: str, secret: Secret, schemes: tuple[str, ...]) -> SplitResult:
         raise ConfigError(f"{key} is not a valid URL: correct its host and port") from None
     if url.scheme not in schemes:
         raise ConfigError(f"{key} must begin with {allowed}: correct it")
+    if "#" in secret.reveal() or (schemes[0] == "mysql" and url.query):
+        raise ConfigError(f"{key} has options behind ? or #, which nobody reads: remove them, write # as %23")
+    if any(character.isspace() for character in url.netloc):
+        raise ConfigError(f"{key} has blanks in its host: correct it")
     if url.scheme == "sqlite":
         if url.netloc or len(url.path) < 2:
             raise ConfigError(f"{key} must be sqlite:///path: correct it")

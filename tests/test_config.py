@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from pathlib import Path
 
 import msgspec
 from cryptography.fernet import Fernet
 from twisted.trial.unittest import SynchronousTestCase
 
 from css.config import Broker, ConfigError, Secret, Settings, load, parse
+from tests.adapters.amqp.certificates import Authority
 
 MINIMAL = """
 [platform]
@@ -126,6 +128,30 @@ _REFUSED = {
     "negative rate": (MINIMAL + "[restore]\nrate_per_second = -1\n", ["[restore] rate_per_second"]),
     "no web endpoint": (MINIMAL + "[web]\n", ["[web] endpoint is missing"]),
     "web endpoint": (MINIMAL + '[web]\nendpoint = "8080"\n', ["[web] endpoint"]),
+    "web port": (MINIMAL + '[web]\nendpoint = "tcp:80800"\n', ["[web] endpoint = tcp:80800 names no port"]),
+    "nested": (MINIMAL + "x = " + "[" * 5000, ["nested too deep"]),
+    "path with a NUL": (MINIMAL + '[redis]\npassword_file = "\\u0000"\n', ["[redis] password_file"]),
+    "no AMQP user": (MINIMAL + 'user = ""\n', ["[amqp] user", "length >= 1"]),
+    "master without a name": (
+        MINIMAL + '[redis.sentinel]\naddresses = ["h:1"]\nmasters = {a = ""}\n',
+        ["[redis.sentinel] masters: expected `str`"],
+    ),
+    "master of no platform": (
+        MINIMAL + '[redis.sentinel]\naddresses = ["h:1"]\nmasters = {"a b" = "m"}\n',
+        ["[redis.sentinel] masters"],
+    ),
+    "AMQP CA that is none": (
+        _platform('[amqp]\nurl = "amqps://h/v"\nca_file = "pw"\n'),
+        ["[amqp] ca_file = ", "holds no certificate"],
+    ),
+    "Redis CA that is empty": (MINIMAL + '[redis]\ntls = true\nca_file = "empty"\n', ["[redis] ca_file = "]),
+    "SQL key that is none": (
+        MINIMAL + '[sql]\ntls = true\ncert_file = "pw"\nkey_file = "pw"\n',
+        ["[sql] cert_file and key_file"],
+    ),
+    "SQL with options": (MINIMAL + '[sql]\nurl = "mysql://h/d?hush-hush=1"\n', ["[sql] url has options", "remove"]),
+    "AMQP with a #": (_platform('[amqp]\nurl = "amqp://u:1hush-hush@h/v#a"\n'), ["[amqp] url", "%23"]),
+    "host with a blank": (_platform('[amqp]\nurl = "amqp://h h/v"\n'), ["[amqp] url has blanks"]),
     "instance name with a line's end": (MINIMAL + '[instance]\nname = "one\\n"\n', ["[instance] name"]),
     "instance name": (MINIMAL + '[instance]\nname = "two words"\n', ["[instance] name"]),
 }
@@ -139,6 +165,7 @@ class _Case(SynchronousTestCase):
         self.write("pw", b"hush-hush\n")
         self.write("empty", b"\n")
         self.write("binary", b"\xff\xfe")
+        Authority().write(Path(self.folder, "ca"))
 
     def write(self, name: str, content: bytes) -> str:
         path = os.path.join(self.folder, name)
@@ -210,10 +237,10 @@ class Accepted(_Case):
 
     def test_own_broker_with_the_user_of_the_others(self) -> None:
         settings = self.parse(
-            _platform('[amqp]\nurl = "amqps://mq"\nuser = "u"\npassword_file = "pw"\nca_file = "pw"\n')
+            _platform('[amqp]\nurl = "amqps://mq"\nuser = "u"\npassword_file = "pw"\nca_file = "ca"\n')
         )
         self.assertEqual(settings.amqp.broker, Broker("mq", 5671, "/", "u", Secret("hush-hush"), True))
-        self.assertEqual(settings.amqp.ca_file, os.path.join(self.folder, "pw"))
+        self.assertEqual(settings.amqp.ca_file, os.path.join(self.folder, "ca"))
 
     def test_embedded_broker(self) -> None:
         self.assertIsNone(self.parse(_platform('[amqp]\nurl = "memory:"\n')).amqp.broker)
@@ -222,6 +249,22 @@ class Accepted(_Case):
         self.write("pw", b" hush \r\n")
         settings = self.parse(MINIMAL + '[redis]\npassword_file = "pw"\n')
         self.assertEqual(settings.redis.password, Secret(" hush "))
+
+    def test_files_of_an_editor_that_marks_them(self) -> None:
+        """The mark of UTF-8 is no part of the text."""
+        self.write("pw", b"\xef\xbb\xbfhush\n")
+        self.write("css.toml", b"\xef\xbb\xbf" + MINIMAL.encode() + b'[redis]\npassword_file = "pw"\n')
+        self.assertEqual(load(self.origin).redis.password, Secret("hush"))
+
+    def test_certificate_and_key(self) -> None:
+        """In one file, or in two that fit."""
+        self.write("both.pem", Authority().pair())
+        self.write("other.pem", Authority().pair())
+        tables = MINIMAL + '[sql]\ntls = true\nca_file = "ca"\ncert_file = "both.pem"\n'
+        self.assertEqual(self.parse(tables).sql.cert_file, os.path.join(self.folder, "both.pem"))
+        self.assertTrue(self.parse(tables + 'key_file = "both.pem"\n').sql.key_file)
+        error = self.assertRaises(ConfigError, self.parse, tables + 'key_file = "other.pem"\n')
+        self.assertIn("[sql] cert_file and key_file", str(error))
 
     def test_sentinel(self) -> None:
         text = '[redis.sentinel]\naddresses = ["h:26379", "[::1]:26380"]\nmasters = {"platform-a" = "mymaster"}\n'

@@ -29,6 +29,10 @@ class Authority:
 
     def server(self, host: str, days: int = 1) -> Any:
         """@return: the server's side of TLS, with a certificate for a host; with `days` < 0 one that has expired."""
+        return PrivateCertificate.loadPEM(self.pair(host, days)).options()
+
+    def pair(self, host: str = "127.0.0.1", days: int = 1) -> bytes:
+        """A certificate for a host and its key, as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "server")])
         try:
@@ -36,10 +40,9 @@ class Authority:
         except ValueError:
             alternative = x509.DNSName(host)
         certificate = self._build(name, key, x509.SubjectAlternativeName([alternative]), days)
-        pem = certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        return certificate.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        return PrivateCertificate.loadPEM(pem).options()
 
     def _build(
         self, name: x509.Name, key: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType, days: int
