@@ -247,7 +247,7 @@ class Work:
         """The own platform is normal, or normal again: what the BMC changed meanwhile may have been missed."""
         self.licences.ask_again()
         if to.BMC_QUEUE in self._consumers:
-            self._core.tracker.run(self.licences.ask(), "asking for licences again")
+            self._core.tracker.run(self.licences.try_to_ask(), "asking for licences again")
 
     async def begin(self) -> None:
         """Claim a slot, measure the stores' clocks, tick, and only then consume; a store that is away is waited for."""

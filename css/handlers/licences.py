@@ -13,7 +13,7 @@ from css.handlers.dispatch import Routes
 from css.handlers.tally import Tally
 from css.messages.codec import encode
 from css.messages.licences import LicenseNotice, LicenseRequest
-from css.ports.bus import Delivery, IBus, Outgoing
+from css.ports.bus import BusError, Delivery, IBus, Outgoing
 from css.ports.licence import BadLicence, ILicenceCipher
 from css.ports.store import IConferenceStore, StoreError
 
@@ -75,6 +75,13 @@ class Licences:
         self._known.clear()
         self._questions.clear()
 
+    async def try_to_ask(self) -> None:
+        """The same as `ask`, but never fails: a broker that is away leaves it to the next round."""
+        try:
+            await self.ask()
+        except BusError as error:
+            self.log.info("licences are asked for in the next round: {error}", error=str(error))
+
     async def ask(self) -> None:
         """Ask the BMC for every platform's licence that is not known yet. Fails with `BusError`.
 
@@ -87,7 +94,12 @@ class Licences:
             self._asked += 1  # a new question each time: it has an id of its own
             body = encode(LicenseRequest(moid=moid))
             identity = f"{self._session}.{self._asked}"
-            await self._bus.publish(Outgoing(*to.TO_BMC, body, identity, reply_to=to.BMC_QUEUE))
+            try:
+                await self._bus.publish(Outgoing(*to.TO_BMC, body, identity, reply_to=to.BMC_QUEUE))
+            except BusError:
+                # Not asked: what is stored is no answer to it.
+                self._questions.discard(moid)
+                raise
 
     async def _need_not_ask(self, moid: str) -> bool:
         """Whether the answer has come, if only to the queue: while its Redis is away it waits there."""

@@ -232,6 +232,18 @@ class Asked(LicenceCase):
         for moid in ("pA", "pB"):
             self.successResultOf(self.receive(self.token(), moid))
         self.licences.ask_again()
+        self.css.run(self.licences.try_to_ask())
+        self.assertEqual([body["moid"] for body in self.site.bodies(BMC)], ["pA", "pB"])
+
+    def test_normal_again_while_the_broker_is_away(self) -> None:
+        """All are asked for in the next round."""
+        for moid in ("pA", "pB"):
+            self.successResultOf(self.receive(self.token(), moid))
+        self.site.broker.stop()
+        self.licences.ask_again()
+        self.css.run(self.licences.try_to_ask())
+        self.site.broker.start()
+        self.site.clock.pump([1.0] * 10)
         self.css.run(self.licences.ask())
         self.assertEqual([body["moid"] for body in self.site.bodies(BMC)], ["pA", "pB"])
 
