@@ -14,6 +14,7 @@ from css.handlers.duty import Duty
 from css.handlers.outbox import Post
 from css.handlers.strangers import release_letters
 from css.handlers.tally import Tally
+from css.handlers.tracker import all_of
 from css.messages.base import Message
 from css.messages.create import McuCreateAck, McuCreateNack, McuReleaseNotice, ResourceAck, ResourceNack
 from css.messages.mcu import ConfListEntry, ConfListNotice, DisconnectNotice, RestoreAck, RestoreNack, StateChangeNotice
@@ -43,14 +44,15 @@ class LegacyNumbers:
 
     async def read(self) -> frozenset[str]:
         """@return: their numbers, as far as any store has told them. Never fails."""
-        for store in list(self._stores.values()):
-            try:
-                self._known[store.platform] = await self._read(store)
-            except StoreError:
-                continue
+        # At the same time: the lists of the own MCUs wait for this, and others' stores may all be slow.
+        await all_of(self._read(store) for store in list(self._stores.values()))
         return frozenset().union(*self._known.values())
 
-    async def _read(self, store: IConferenceStore) -> frozenset[str]:
+    async def _read(self, store: IConferenceStore) -> None:
+        with contextlib.suppress(StoreError):
+            self._known[store.platform] = await self._numbers_in(store)
+
+    async def _numbers_in(self, store: IConferenceStore) -> frozenset[str]:
         index, found, cursor = legacy_index(self._own), set[str](), ""
         if not await store.index_size(index):
             return frozenset()

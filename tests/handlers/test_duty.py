@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from css.adapters.memory.store import MemoryStore
 from css.handlers import addresses as to
 from css.ports.bus import TryLater
 from css.ports.store import McuSeen, StoreError
@@ -188,6 +189,17 @@ class Legacy(DutyCase):
         self.site.pass_seconds(1)
         self.successResultOf(taken)
         self.assertEqual(self.commands(), [("5", self.old["epoch"])])
+
+    def test_stores_that_hang_are_waited_for_together(self) -> None:
+        """Not one after the other: the lists of the own MCUs wait for the slowest only."""
+        self.site.stores["pC"] = hanging = MemoryStore("pC", self.site.clock)
+        for server in (self.site.other.server, hanging.server):
+            server.hang()
+        read = self.css.run_to_its_end(self.css.legacy.read())
+        for _ in range(30):
+            if not read.called:
+                self.site.clock.advance(0.1)
+        self.assertEqual(self.successResultOf(read), frozenset({"5"}))
 
     def test_its_ack(self) -> None:
         """A create that its MCU has just answered."""
