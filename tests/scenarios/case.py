@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from css.handlers import addresses as to
 from css.peers.cm import CmPeer
 from css.peers.peer import Fault
-from css.ports.bus import Delivery, IBus, IConsumer, Outgoing, Queue, Topology
+from css.ports.bus import Delivery, IBus, IConsumer, Outgoing, Queue, Topology, Unroutable
 from css.service import CssService
 from tests.scenarios.ground import MemoryGround, ServerGround, Site, Stage, finished, reactor, until
 from tests.scenarios.remains import leftovers
@@ -66,6 +67,9 @@ class Bystander:
 
         self._consumers.append(self.bus.consume(queue, keep))
         await self.bus.when_connected()
+        # Publishes wait for what is declared: now all of it is there, bindings of this queue included.
+        with contextlib.suppress(Unroutable):
+            await self.bus.publish(Outgoing(to.DEFAULT, "no such queue", b"", ""))
         return got
 
     async def send(self, place: tuple[str, str], content: bytes | dict[str, Any], **properties: Any) -> None:

@@ -140,6 +140,7 @@ class Drawing(ControlCase):
         forwarded = await self.forwarded_to("B")
         request = self.ask("A")
         await self.acked(request)
+        await self.eventually(lambda: len(forwarded), 1)
         (copy,) = forwarded
         self.assertEqual((copy.body, copy.headers), (request.body, {"x-css-origin": "A", "x-css-hop": 1}))
         properties = (copy.message_id, copy.correlation_id, copy.reply_to)
