@@ -25,7 +25,8 @@ from tests.servers.process import guard, new_folder
 from tests.servers.shared import Owner, Sharing
 from tests.trial import Results
 
-WORKERS = 2
+WORKERS = 3
+"""One more than the cores that `make test` is made for: most of its time is waiting for servers and timers."""
 SLOWEST = 15
 LIMIT_SECONDS = float(os.environ.get("CSS_TEST_LIMIT_SECONDS", "1800"))
 """A run that takes longer is ended, and has failed."""

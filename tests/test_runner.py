@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.runner import judged, slowest, summary, trial_arguments
 from tests.sources import ROOT
-from tests.trial import Results
+from tests.trial import Results, mixed
 
 PLANTED = """
 import os
@@ -37,6 +37,16 @@ class Dying(SynchronousTestCase):
 class Empty(SynchronousTestCase):
     pass
 """
+
+
+class _Named:
+    """Something with a test's name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def id(self) -> str:
+        return self._name
 
 
 class Judging(SynchronousTestCase):
@@ -80,11 +90,11 @@ class Judging(SynchronousTestCase):
         self.assertEqual(["trial ended with status 1 though no test failed"], problems)
 
     def test_arguments(self) -> None:
-        """All tests in two workers, unless the caller says otherwise."""
+        """All tests in three workers, unless the caller says otherwise."""
         for given, expected in [
-            ([], ["--jobs=2", "tests"]),
-            (["tests.domain"], ["--jobs=2", "tests.domain"]),
-            (["--rterrors"], ["--jobs=2", "--rterrors", "tests"]),
+            ([], ["--jobs=3", "tests"]),
+            (["tests.domain"], ["--jobs=3", "tests.domain"]),
+            (["--rterrors"], ["--jobs=3", "--rterrors", "tests"]),
             (["-j4"], ["-j4", "tests"]),
             (["--debug", "tests.domain"], ["--debug", "tests.domain"]),
         ]:
@@ -92,6 +102,25 @@ class Judging(SynchronousTestCase):
             self.assertIn("--temp-directory=folder", arguments)
             arguments.remove("--temp-directory=folder")
             self.assertEqual(expected, arguments)
+
+
+class Order(SynchronousTestCase):
+    """In which order tests are handed to the workers."""
+
+    def order(self, *names: str) -> list[str]:
+        """The order of tests with these names."""
+        return [test.id() for test in mixed([_Named(name) for name in names])]
+
+    def test_busy_among_waiting(self) -> None:
+        """Those that only count are spread among those that wait; all others stay where they are."""
+        waiting = [f"tests.scenarios.test_{n}" for n in range(4)]
+        busy = [f"tests.simulation.test_{n}" for n in range(2)]
+        expected = ["tests.domain.a", busy[0], *waiting[:2], busy[1], *waiting[2:], "tests.web.z"]
+        self.assertEqual(self.order("tests.domain.a", *waiting, *busy, "tests.web.z"), expected)
+
+    def test_one_kind_alone(self) -> None:
+        for names in ([], ["tests.simulation.a", "tests.simulation.b"], ["tests.scenarios.a", "tests.web.z"]):
+            self.assertEqual(self.order(*names), names)
 
 
 class Running(TestCase):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import TestSuite
 
 import msgspec
 from twisted.scripts import trial
@@ -17,6 +19,9 @@ from twisted.trial._dist.distreporter import DistReporter
 from twisted.trial._dist.disttrial import DistTrialRunner
 from twisted.trial.reporter import TreeReporter
 from twisted.trial.unittest import Todo
+
+BUSY = "tests.simulation."
+WAITING = "tests.scenarios."
 
 
 class Results(msgspec.Struct):
@@ -82,6 +87,16 @@ class TimingDistReporter(DistReporter):
         super().stopTest(test)
 
 
+def mixed(tests: Sequence[Any]) -> list[Any]:
+    """An order in which those that use a core all the time run beside those that mostly wait, not beside each other."""
+    busy = [test for test in tests if test.id().startswith(BUSY)]
+    others = [test for test in tests if not test.id().startswith(BUSY)]
+    waiting = [place for place, test in enumerate(others) if test.id().startswith(WAITING)] or [len(others)]
+    for number in reversed(range(len(busy))):
+        others.insert(waiting[number * len(waiting) // len(busy)], busy[number])
+    return others
+
+
 def main(results: Path, arguments: list[str]) -> int:
     """Run trial, and write the results; the exit status is trial's."""
     options = trial.Options()
@@ -95,7 +110,7 @@ def main(results: Path, arguments: list[str]) -> int:
     options["reporter"] = make_reporter
     DistTrialRunner._distReporterFactory = TimingDistReporter
     runner = trial._makeRunner(options)
-    suite = trial._getSuite(options)
+    suite = TestSuite(mixed(list(_iterateTests(trial._getSuite(options)))))
     planned = suite.countTestCases()
     if not list(_iterateTests(suite)):  # with nothing to hand to them trial would wait for its workers for ever
         results.write_bytes(msgspec.json.encode(Results()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import signal
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -87,15 +86,12 @@ class Run:
         scene = self._scene
         second = scene.run(name="css-2") if self._kills.pair else None
         points = [*self._kills.at] if second else [*self._kills.at, ""]
-        upcoming = scene.run(_inside(points[0]), ahead=True)
-        for point, following in itertools.zip_longest(points, points[1:]):
-            process = upcoming.go()
+        for point in points:
+            process = scene.run(_inside(point))
             if not point:
                 return process
             if point.startswith(WHEN_TOLD):
                 self._armed = (point[len(WHEN_TOLD) :], process)
-            if following is not None:
-                upcoming = scene.run(_inside(following), ahead=True)
             status = await process.dies(DEATH_SECONDS)
             assert status == -signal.SIGKILL, f"{self._kills}: ended with {status} at {point}"
         assert second is not None

@@ -17,6 +17,7 @@ from css.adapters.sql.engine import SqlSettings, make_engine
 from css.adapters.sql.tables import ap_domain
 from css.probe import VARIABLE
 from tests.scenarios.case import pause
+from tests.scenarios.forking import Forked
 from tests.scenarios.ground import KEY, ServerGround, Site, Stage, reactor, settings_text, until
 from tests.servers.process import Child, new_folder
 
@@ -38,39 +39,24 @@ TIMERS = {
 
 
 TWISTD = str(Path(sys.executable).with_name("twistd"))
-WAITING_TWISTD = """
-import os, sys, time
-import css.service, css.tap, twisted.scripts.twistd
-sign = sys.argv.pop(1)
-while not os.path.exists(sign):
-    time.sleep(0.01)
-twisted.scripts.twistd.run()
-"""
-"""What `twistd` does, but with everything imported before the sign is given."""
 
 
 class CssProcess:
     """One run of `twistd css`.
 
-    @param ahead: only import, which takes longest, until `go` is called.
+    @param anew: as an operator starts it; else it is forked off a process that has imported all, which is far quicker.
     """
 
-    def __init__(self, folder: Path, name: str, config: Path, kill_at: str = "", ahead: bool = False) -> None:
+    def __init__(self, folder: Path, name: str, config: Path, kill_at: str = "", anew: bool = False) -> None:
         self.name = name
         self.log_path = folder / f"{name}.log"
-        self._sign = folder / f"{name}.go"
-        environment = {**os.environ, "PYTHONPATH": str(PROJECT)}
-        environment.pop(VARIABLE, None)
-        if kill_at:
-            environment[VARIABLE] = kill_at
-        program = ["-c", WAITING_TWISTD, str(self._sign)] if ahead else [TWISTD]
-        command = [sys.executable, *program, "-n", "--pidfile=", "css", "--config", str(config)]
-        self._child = Child(command, self.log_path, environment)
-
-    def go(self) -> CssProcess:
-        """Let one that was started ahead begin. @return: itself."""
-        self._sign.touch()
-        return self
+        arguments = ["-n", "--pidfile=", "css", "--config", str(config)]
+        environment = {VARIABLE: kill_at}
+        if anew:
+            command, everything = [sys.executable, TWISTD, *arguments], {**os.environ, "PYTHONPATH": str(PROJECT)}
+            self._child = Child(command, self.log_path, {**everything, **environment})
+        else:
+            self._child = Forked(arguments, self.log_path, environment)
 
     @property
     def running(self) -> bool:
@@ -200,11 +186,11 @@ class Scene:
         """Put domains into `ap_domain`. CSS is not told."""
         await put_domains(self.ground, {moid: PLATFORM if level == 0 else "" for moid, level in levels.items()})
 
-    def run(self, kill_at: str = "", name: str = "css-1", ahead: bool = False, **timers: float) -> CssProcess:
-        """Start an instance. @param kill_at: `<step>.<point>`, where it is to kill itself."""
+    def run(self, kill_at: str = "", name: str = "css-1", anew: bool = False, **timers: float) -> CssProcess:
+        """Start an instance. @param kill_at: `<step>.<point>`, where it is to kill itself; anew: see `CssProcess`."""
         timers = {**self._timers, **timers}
         config = configured(self.ground, self.folder, PLATFORM, name, timers)
-        process = CssProcess(self.folder, f"{name}.{next(self._names)}", config, kill_at, ahead)
+        process = CssProcess(self.folder, f"{name}.{next(self._names)}", config, kill_at, anew)
         self.processes.append(process)
         return process
 

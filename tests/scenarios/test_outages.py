@@ -177,7 +177,6 @@ class InstanceOutageTests(OutageCase):
         process = scene.run()
         stream = await self.stream(scene)
         for _ in range(2):
-            successor = scene.run(ahead=True)
             await stream.answered(10)
             began = reactor.seconds()
             status = await process.stop()
@@ -185,6 +184,6 @@ class InstanceOutageTests(OutageCase):
             self.assertLess(reactor.seconds() - began, STOP_SECONDS)
             self.says(process, "has stopped", "Main loop terminated")
             self.assertNotIn("Traceback", process.log())
-            process = successor.go()
+            process = scene.run()
         await stream.answered(10)
         await self.nothing_lost(scene, stream)

@@ -74,7 +74,7 @@ class Child:
     @property
     def running(self) -> bool:
         """False once it has ended."""
-        return self._process.poll() is None
+        return self.status is None
 
     @property
     def status(self) -> int | None:
@@ -91,12 +91,16 @@ class Child:
             self.send(number)
             # One that is frozen acts on no other signal.
             self.send(signal.SIGCONT)
-        try:
-            self._process.wait(limit_seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        if not self._wait(limit_seconds):
+            self.send(signal.SIGKILL)
+            self._wait(STOP_LIMIT_SECONDS)
         guard().ended(self.pid)
+
+    def _wait(self, limit_seconds: float) -> bool:
+        """Wait until it has ended. @return: False if it has not within that time."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(limit_seconds)
+        return not self.running
 
 
 class Server:
