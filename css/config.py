@@ -100,8 +100,8 @@ class AmqpSection(Section, frozen=True):
     password: Secret = Secret()
     password_file: _File = ""
     queue_type: Literal["classic", "quorum"] = "classic"
-    prefetch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 20
-    """Deliveries that one queue's consumer works on at the same time."""
+    prefetch: Annotated[int, msgspec.Meta(ge=10, le=1000)] = 20
+    """Deliveries that one queue's consumer works on at the same time; some may wait for another platform's Redis."""
     ca_file: _File = ""
     """Certificates to trust, PEM; empty: the system's. Needs `amqps://`; the other platforms' brokers follow."""
 

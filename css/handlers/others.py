@@ -11,7 +11,7 @@ from css.ports.bus import Delivery
 from css.ports.store import StoreError
 
 MOST_WAITING = 5
-"""How many such answers of one queue wait at a time, far fewer than it may have in flight."""
+"""How many such answers of one queue wait at a time, at most half of what it may have in flight (`[amqp] prefetch`)."""
 PAUSE_MS = 1_500
 """How long one that was given back is out of sight at most."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from css.config import ConfigError, parse
 from css.handlers import addresses as to
 from css.handlers.others import MOST_WAITING
 from css.ports.bus import TryLater
@@ -64,6 +65,12 @@ class StoreAway(SiteCase):
         self.assertEqual([answer(), answer()], [MOST_WAITING, 0])
         self.site.pass_seconds(2)
         self.assertEqual(answer(), MOST_WAITING)
+
+    def test_fewer_than_a_consumer_has_in_flight(self) -> None:
+        """However few that are: half of them at least is left to others."""
+        config = '[platform]\nmoid = "pA"\n[amqp]\nurl = "memory:"\nprefetch = {}\n'
+        self.assertTrue(parse(config.format(2 * MOST_WAITING), "css.toml"))
+        self.assertRaises(ConfigError, parse, config.format(2 * MOST_WAITING - 1), "css.toml")
 
     def test_own_store(self) -> None:
         """All wait: it is needed for everything."""
