@@ -94,8 +94,10 @@ class Takeover:
 
     async def _recovery(self, loss: AbnormalPlatform) -> Recovery:
         """The one that is under way, perhaps begun by another instance or before a restart; else a new one."""
+        now_ms = self._clocks.now_ms(self._own)
         for known in await self._ledger().recent(RECENT):
-            if (known.kind, known.subject, known.ended_ms) == (loss.kind, loss.subject, 0):
+            is_same = (known.kind, known.subject, known.ended_ms) == (loss.kind, loss.subject, 0)
+            if is_same and not known.came_to_nothing(now_ms):
                 return known
         return self._restoring.recovery(loss, f"the PMS says that platform {loss.platform} is abnormal")
 

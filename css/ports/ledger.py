@@ -32,6 +32,11 @@ class Recovery(msgspec.Struct, frozen=True):
     settled: int = 0
     """How many of them have been restored, or have ended."""
 
+    def came_to_nothing(self, now_ms: int) -> bool:
+        """Whether no conference has joined it: whoever entered it died before its first step, and the loss, if it was
+        still there, was noticed anew."""
+        return not self.planned and not self.ended_ms and now_ms - self.begun_ms > ONE_LOSS_MS
+
 
 class LedgerStep(msgspec.Struct, frozen=True, array_like=True):
     """One thing that happened to one conference in a recovery. The same step noted twice counts once."""

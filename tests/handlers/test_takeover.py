@@ -13,6 +13,7 @@ from css.handlers import addresses as to
 from css.handlers import takeover
 from css.handlers.letters import Kind, Letter, pack
 from css.ports.bus import Outgoing
+from css.ports.ledger import Recovery
 from css.ports.store import Commit, OutboxEntry, Outcome
 from tests.handlers.site import CM_NOTICES, CM_REPLIES, RMS, Instance, SiteCase, done
 
@@ -102,6 +103,19 @@ class TakenOver(TakeoverCase):
         self.assertEqual((notice["type"], notice["platformmoid"]), ("MAU_CM_RESTORECONF_NTF", "pA"))
         left = {key for key in self.site.other.dump() if key.startswith("css/out/pB/")}
         self.assertEqual(left, {"css/out/pB/load/7", "css/out/pB/to/UPU.CONF.EX/7"})
+
+    def test_an_entry_whose_maker_died_is_not_another_loss(self) -> None:
+        """What was entered and came to nothing is under way for a moment; later it names another time's loss."""
+        old = Recovery("platform:pB:1@pA", "platform", "pB", "before", int(self.site.clock.seconds() * 1000))
+        done(self.site.ledger.open(old))
+        self.run_on_peer("7")
+        self.site.pass_seconds(61, 1.0)
+        self.run_on_peer("8")
+        self.say(pA="normal", pB="abnormal")
+        self.css.run(self.css.takeover.tick())
+        self.css.tick()
+        newest, before = done(self.site.ledger.recent(2))
+        self.assertEqual((before.name, before.planned, newest.planned), (old.name, 0, 2))
 
     def test_restores_begin_at_once(self) -> None:
         """Nothing is left for the next round, which may be that of a platform that does not know that it is lost."""
