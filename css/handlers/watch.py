@@ -43,23 +43,37 @@ class RoomList:
         self._state = state
         self._whole: list[str] | None = None
         self._single: dict[str, RoomStateNotice] = {}
+        self._heard: dict[str, RoomStateNotice] = {}
+        """Broadcasts since the PMS was last asked."""
         self._listeners: list[Callable[[str, bool], None]] = []
 
     def on_change(self, listener: Callable[[str, bool], None]) -> None:
         """Have `listener(roommoid, abnormal)` called when a broadcast has changed a room's state."""
         self._listeners.append(listener)
 
-    async def replace(self, rooms: list[DomainState]) -> None:
-        """The PMS has listed them: unnamed ones are normal."""
+    def asked(self) -> None:
+        """The PMS is being asked: what is broadcast from now on may overtake its answer."""
+        self._heard.clear()
+
+    async def replace(self, rooms: list[DomainState]) -> bool:
+        """The PMS has listed them: unnamed ones are normal, but for those that it has spoken of since it was asked.
+
+        @return: whether there are such, so that it is to be asked again.
+        """
         self._whole = [room.moid for room in rooms if _is_abnormal(room.state)]
-        self._single.clear()
+        # Their numbers are known already, and would keep them from being written again.
+        self._single = {moid: msgspec.structs.replace(notice, seq=None) for moid, notice in self._heard.items()}
         await self.catch_up()
+        return bool(self._heard)
 
     async def changed(self, notice: RoomStateNotice, delivery: Delivery) -> None:
         """The PMS has told how one room is."""
         known = self._single.get(notice.roommoid)
         if known is None or known.seq is None or notice.seq is None or notice.seq >= known.seq:
             self._single[notice.roommoid] = notice
+        heard = self._heard.get(notice.roommoid)
+        if heard is None or heard.seq is None or notice.seq is None or notice.seq >= heard.seq:
+            self._heard[notice.roommoid] = notice
         await self.catch_up()
 
     async def catch_up(self) -> None:
@@ -181,6 +195,7 @@ class PlatformWatch:
 
     async def _ask_all(self) -> bool:
         self._heard.clear()
+        self.rooms.asked()
         reply = await self._client.ask_state()
         self.log.debug("the PMS has answered: own platform {state}", state=reply.state)
         before = self.platforms
@@ -195,7 +210,7 @@ class PlatformWatch:
         else:
             self._set(after)
             if reply.rooms is not None:
-                await self.rooms.replace(reply.rooms)
+                self._again = await self.rooms.replace(reply.rooms) or self._again
         await self.rooms.catch_up()
         complete = await self._ask_configs()
         for listener in list(self._round_listeners):

@@ -55,6 +55,8 @@ class FakePms:
         """Whether the correlation id is sent back."""
         self.overtaking = ""
         """How MAIN is broadcast to be just before the next answer goes out, which knows nothing of it."""
+        self.overtaking_room = ""
+        """Which room is broadcast to be abnormal then."""
         self.state: dict[str, Any] = {
             "moid": OWN,
             "state": "normal",
@@ -93,6 +95,10 @@ class FakePms:
             self.states(main=self.overtaking)
             self.platform(MAIN, self.overtaking)
             self.overtaking = ""
+        if self.overtaking_room:
+            self.states(rooms=[{"moid": self.overtaking_room, "state": "abnormal"}])
+            self.room(self.overtaking_room, "abnormal", seq=5)
+            self.overtaking_room = ""
         await self.reply(delivery, json.dumps(answer).encode())
 
     def state_notice(self) -> dict[str, Any]:

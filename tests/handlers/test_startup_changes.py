@@ -69,6 +69,21 @@ class Rooms(StartupCase):
         self.world.settle()
         self.assertEqual(self.rooms(), {"r2"})
 
+    def test_a_broadcast_overtakes_an_older_answer(self) -> None:
+        """The room stays as it was told last, also if that could not be written yet; the PMS is asked again at once."""
+        self.pms.states(rooms=[])
+        self.world.start()
+        for away in (False, True):
+            asked = self.state_questions()
+            self.pms.overtaking_room = f"r{away}"
+            if away:
+                self.world.own_redis.fail()
+            self.world.settle(REFRESH_SECONDS + 0.1)
+            self.world.own_redis.recover()
+            self.assertEqual(self.state_questions() - asked, 2, away)
+            self.world.settle(REFRESH_SECONDS + 1 if away else 0.5)
+            self.assertEqual(self.rooms(), {f"r{away}"})
+
     def test_answer_without_rooms_keeps_the_list(self) -> None:
         self.world.start()
         self.pms.room("r1", "abnormal")
