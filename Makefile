@@ -44,8 +44,9 @@ bench: setup  ## benchmarks on private real servers
 soak: setup  ## the long tests, with the literal figures
 	@$(PY) -m tests.soak
 
-simulate: setup  ## a world of faults, replayed from its seed: SEED=7 or SEEDS=1-50, MINUTES=15, FAULTS=1,3,13a; HOURS=1: a night
+simulate: setup  ## a world of faults, replayed from its seed: SEED=7 or SEEDS=1-50, MINUTES=15, FAULTS=1,3,13a, PLATFORMS=2 (0: drawn); HOURS=1: a night
 	@$(PY) -m css.simulation --minutes $(or $(MINUTES),15) --faults $(or $(FAULTS),all) --jobs $(or $(JOBS),$(if $(HOURS),2,1)) \
+		--platforms $(or $(PLATFORMS),$(if $(HOURS),0,1)) \
 		$(if $(HOURS),--hours $(HOURS)) $(if $(SEEDS),--seeds $(SEEDS),--seed $(or $(SEED),1))
 
 simulate-planted: setup  ## plant bugs in the code, one after the other: the simulation must catch each

@@ -7,6 +7,7 @@ answer, `ended` when all conferences have been released: the last two return wha
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import ClassVar
 
 from css.adapters.memory.keys import conf_key, ended_key, index_key, record_key, set_key
@@ -77,7 +78,9 @@ class IndexesEqualRecords(Invariant):
 
 
 class EpochsGrow(Invariant):
-    """I5, at each commit: no epoch of a number is ever followed by a lower one; a stale write is refused."""
+    """I5, at each commit: no epoch of a number is ever followed by a lower one, what is taken off its host or put on
+    another has a new one, so that nobody takes what comes late for something of the new placement; a stale write is
+    refused."""
 
     code = "I5"
 
@@ -95,7 +98,10 @@ class EpochsGrow(Invariant):
             self.fail(f"{commit.e164}: decided on {commit.expected}, written over {stands}", commit.e164)
         if commit.delete_record:
             return
-        epoch = int(c.keys.hash(record_key(commit.e164))["epoch"])
+        record = c.keys.hash(record_key(commit.e164))
+        epoch, ip = int(record["epoch"]), c.before.get("ip", "")
+        if ip and record["ip"] != ip and epoch <= int(c.before["epoch"]):
+            self.fail(f"{commit.e164} leaves {ip} and keeps its epoch, {epoch}", commit.e164)
         highest = self._highest.get((c.moid, commit.e164), 0)
         if epoch < highest or (epoch == highest and not c.before):
             self.fail(f"{commit.e164}: epoch {epoch} after {highest}", commit.e164)
@@ -170,20 +176,28 @@ class DomainIsOpen(Invariant):
 
 
 class OnePlacement(Invariant):
-    """I2, when settled and at the end: what runs on an MCU is the placement that its record names, nothing else."""
+    """I2, when settled and at the end: what runs on an MCU is the placement that its record names, nothing else; so no
+    conference runs twice, be it on one platform or on two."""
 
     code = "I2"
 
     def settled(self) -> list[str]:
         """See `Invariant.settled`."""
-        named = {(c.e164, c.epoch): c.ip for c in self.world.conferences() if c.state is State.ONGOING}
-        return [
-            f"{e164} runs on {ip} with epoch {running.epoch}, which no record names"
-            for site in self.world.sites.values()
+        ongoing = (c for c in self.world.conferences() if c.state is State.ONGOING)
+        named = {(c.e164, c.epoch): (c.platformmoid, c.ip) for c in ongoing}
+        runs = [
+            (e164, running.epoch, moid, ip)
+            for moid, site in self.world.sites.items()
             for ip, host in site.hosts.items()
             for e164, running in host.conferences.items()
-            if named.get((e164, running.epoch)) != ip
         ]
+        places = Counter(e164 for e164, *_ in runs)
+        strange = [
+            f"{e164} runs on {ip} of {moid} with epoch {epoch}, which no record names"
+            for e164, epoch, moid, ip in runs
+            if named.get((e164, epoch)) != (moid, ip)
+        ]
+        return strange + [f"{e164} runs in {number} places" for e164, number in places.items() if number > 1]
 
     def ended(self) -> list[str]:
         """See `Invariant.ended`."""

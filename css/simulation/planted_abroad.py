@@ -7,6 +7,9 @@ from typing import Any
 
 import msgspec
 
+from css.adapters.memory import commit as commits
+from css.adapters.memory.keys import index_key
+from css.adapters.memory.store import MemoryStore
 from css.domain import machine, recovery, sync
 from css.domain.conference import Situation, legacy_index
 from css.domain.effects import ReportGone
@@ -62,6 +65,24 @@ def _lower_epoch_wins(m: Mutations) -> None:
     m.set(sync, "_wins", lambda c, event: event.epoch is not None and event.epoch < c.epoch)
 
 
+def _epoch_kept_at_takeover(m: Mutations) -> None:
+    def leave(c: Any, event: Any, rules: Any) -> Any:
+        return real(c, msgspec.structs.replace(event, epoch=c.epoch), rules)
+
+    real = m.put(machine.TABLE, (Situation.ONGOING, PlatformLost), leave)
+
+
+def _both_restore(m: Mutations) -> None:
+    """What a backup restores its own platform, which is normal again, restores as well: nobody's claim counts, and no
+    record's version."""
+
+    async def claim(self: Any, lease_ms: int, limit: int) -> list[str]:
+        return list(self._keys.sorted_set(index_key(f"ready/{self.platform}")).scores)[:limit]
+
+    m.set(MemoryStore, "claim_restores", claim)
+    m.set(commits, "_is_expected", lambda record, expected: bool(record) == (expected is not None))
+
+
 def _gone_not_reported(m: Mutations) -> None:
     m.put(effects._WRITERS, ReportGone, lambda sheet, effect: None)
 
@@ -82,6 +103,8 @@ PLANTED_ABROAD: dict[str, Plant] = {
     "forwarded-twice": Plant(_forwarded_twice, _LOSSES, 2),
     "answered-on-the-wrong-broker": Plant(_answered_on_the_wrong_broker, _LOSSES, 2),
     "lower-epoch-wins": Plant(_lower_epoch_wins, ("20s", "18"), 2),
+    "epoch-kept-at-takeover": Plant(_epoch_kept_at_takeover, ("20s", "18", "20"), 2),
+    "both-restore": Plant(_both_restore, ("20s", "18", "20"), 2),
     "gone-not-reported": Plant(_gone_not_reported, (*_LOSSES, "17a", "19c"), 2),
     "locator-not-filled": Plant(_locator_not_filled, _LOSSES, 2),
 }

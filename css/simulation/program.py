@@ -158,12 +158,12 @@ def told(result: Result, minutes: float, faults: tuple[type[Fault], ...]) -> lis
     """A violation: the end of its history, what struck, and how to see it again."""
     assert result.violation is not None
     codes = "all" if faults == FAULTS else ",".join(fault.code for fault in faults)
-    pair = " --platforms 2" if result.platforms == 2 else ""
+    several = f" --platforms {result.platforms}" if result.platforms > 1 else ""
     return [
         *result.last,
         f"faults: {dict(result.faults)}",
         f"seed {result.seed} violates {result.violation.code}: {result.violation.text}",
-        f"again: python -m css.simulation --seed {result.seed} --minutes {minutes:g} --faults {codes}{pair}",
+        f"again: python -m css.simulation --seed {result.seed} --minutes {minutes:g} --faults {codes}{several}",
     ]
 
 
@@ -212,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", default="", help="A-B: all of these")
     parser.add_argument("--minutes", type=float, default=0.0, help="simulated, under faults; 15 by default")
     parser.add_argument("--faults", default="all", help="codes, with commas; all; none")
-    parser.add_argument("--platforms", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--platforms", type=int, choices=range(6), default=1, help="0: drawn from the seed, 1 to 5")
     parser.add_argument("--instances", type=int, default=0, help="0: drawn from the seed, with hosts")
     parser.add_argument("--hosts", type=int, default=4)
     parser.add_argument("--old-hosts", type=int, default=0, help="hosts that know no epochs")

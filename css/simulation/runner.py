@@ -33,7 +33,7 @@ SETTLE_SECONDS = 180.0
 END_SECONDS = 150.0
 """How long after the last release nothing may be left: bookings are looked at after a minute."""
 
-NUMBER = re.compile(r"\b00\d{5}\b")
+NUMBER = re.compile(r"\b0\d60\d{3}\b")
 """A number of the workload, in a violation's text."""
 
 INVARIANTS: tuple[type[Invariant], ...] = (

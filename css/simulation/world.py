@@ -69,11 +69,16 @@ class Shape(msgspec.Struct, frozen=True):
 def drawn_shape(seed: int, platforms: int = 1) -> Shape:
     """The shape of a seed's world: small or large, with old hosts or not, busy or quiet, harmed often or seldom.
 
-    @param platforms: how many it has, 1 or 2.
+    @param platforms: how many it has, 1 to 5; 0: the seed draws that, too.
     """
     random = Random(seed)
+    if not platforms:
+        # Not from the same source: with the number said the shape is the same.
+        platforms = Random(f"{seed} platforms").choices((1, 2, 3, 4, 5), (8, 6, 3, 2, 1))[0]
     if platforms == 2:
         return _drawn_pair(random)
+    if platforms > 2:
+        return _drawn_many(random, "ABCDE"[:platforms])
     hosts = random.randint(1, 5)
     return Shape(
         instances=random.choice((1, 2, 2, 3)),
@@ -96,6 +101,26 @@ def _drawn_pair(random: Random) -> Shape:
         old_hosts=random.choice((0, 0, hosts // 2)),
         restore_rate=random.choice((500.0, 4.0)),
         request_seconds=random.choice((2.4, 4.8)),
+        fault_seconds=random.choice((4.0, 8.0)),
+    )
+
+
+def _drawn_many(random: Random, moids: str) -> Shape:
+    """Each platform has none, one or two others that back it up, in rings at times."""
+    backs_up: dict[str, tuple[str, ...]] = {}
+    for moid in moids:
+        others = [other for other in moids if other != moid]
+        for backup in sorted(random.sample(others, random.choice((0, 1, 1, 2)))):
+            backs_up[backup] = (*backs_up.get(backup, ()), moid)
+    hosts = random.randint(1, 2)
+    return Shape(
+        platforms=tuple(moids),
+        backs_up=backs_up,
+        hosts=hosts,
+        instances=1,
+        old_hosts=random.choice((0, 0, hosts // 2)),
+        restore_rate=random.choice((500.0, 4.0)),
+        request_seconds=random.choice((4.8, 9.6)),
         fault_seconds=random.choice((4.0, 8.0)),
     )
 

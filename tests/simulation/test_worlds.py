@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
 from typing import NoReturn
 from unittest.mock import patch
 
@@ -83,6 +84,16 @@ class SeedTests(SynchronousTestCase):
         for moid in shape.platforms:
             self.assertGreater(len(run.world.sites[moid].bmc.bills()), 0)
 
+    def test_many_platforms(self) -> None:
+        """A seed may draw up to five, some of which back others up; with the number said its world is the same."""
+        drawn = {seed: drawn_shape(seed, 0) for seed in range(60)}
+        self.assertEqual({len(shape.platforms) for shape in drawn.values()}, {1, 2, 3, 4, 5})
+        for seed, shape in drawn.items():
+            self.assertEqual(shape, drawn_shape(seed, len(shape.platforms)))
+        result = run_seed(1, 0.5, partial(drawn_shape, platforms=3))
+        self.assertIsNone(result.violation, result.violation)
+        self.assertEqual(result.platforms, 3)
+
 
 class PlantedTests(SynchronousTestCase):
     """The checks catch what is planted."""
@@ -94,9 +105,9 @@ class PlantedTests(SynchronousTestCase):
         self.assertIsNone(run_seed(1, 1.0).violation)
 
     def test_enough(self) -> None:
-        """There are at least forty of them, some of two platforms, and each names faults that there are."""
-        self.assertGreaterEqual(len(PLANTED), 40)
-        self.assertGreaterEqual(sum(plant.platforms == 2 for plant in PLANTED.values()), 7)
+        """There are at least fifty of them, some of two platforms, and each names faults that there are."""
+        self.assertGreaterEqual(len(PLANTED), 50)
+        self.assertGreaterEqual(sum(plant.platforms == 2 for plant in PLANTED.values()), 9)
         for plant in PLANTED.values():
             faults_of(",".join(plant.faults) or "all")
 
