@@ -42,6 +42,7 @@ class Controlling:
             core.answers,
             self.passed,
             core.forwarding,
+            core.following,
             core.outbox,
             core.post,
             core.tally,

@@ -19,6 +19,7 @@ from css.handlers.domains import DomainCache
 from css.handlers.doubtful import Doubtful
 from css.handlers.duty import Doubts, Duty
 from css.handlers.effects import Composer
+from css.handlers.following import Following
 from css.handlers.forwarding import Forwarding
 from css.handlers.letters import LEDGER_LANE, LOAD_LANE, SQL_LANE, TAKE_LANE
 from css.handlers.liveness import Liveness
@@ -30,6 +31,7 @@ from css.handlers.requests import Answers
 from css.handlers.steps import Steps
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
+from css.handlers.trails import Trails
 from css.ports.bus import IBus
 from css.ports.ledger import ILedger, LedgerStep
 from css.ports.licence import ILicenceCipher
@@ -105,18 +107,27 @@ class Core:
         self.steps = Steps(rules_of(settings), self.clocks, composer, self.outbox, tally, world.probe)
         self.steps.may_write = lambda: self.duty.on
         self.lookup = Lookup(own, world.platforms, world.stores, tally)
-        self.answers = Answers(world.stores, self.clocks, self.outbox, self.post, tally, world.probe)
+        self.answers = Answers(own, world.stores, self.clocks, self.outbox, self.post, tally, world.probe)
+        self._make_following()
+
+    def _make_following(self) -> None:
+        """What knows of requests that other platforms decide on."""
+        own, world, tally = self.own, self.world, self.tally
+        trails = Trails(own, world.stores, world.peers)
         self.doubtful = Doubtful(
             own,
-            lambda: world.stores.get(own),
+            world.stores,
             self.clocks,
+            world.own_bus,
             world.peers,
             self.answers,
+            trails,
             tally,
             world.session,
             world.probe,
         )
-        self.forwarding = Forwarding(own, world.peers, tally, self.doubtful, world.probe)
+        self.forwarding = Forwarding(own, world.peers, tally, trails, self.doubtful, world.probe)
+        self.following = Following(own, world.stores, trails, self.answers, self.forwarding, self.doubtful)
 
     def _make_carriers(self) -> None:
         world = self.world

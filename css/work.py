@@ -9,17 +9,15 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from css.asking import requests_of_cms
 from css.config import Settings
 from css.controlling import Controlling
 from css.core import Core, World, milliseconds
 from css.handlers import addresses as to
-from css.handlers.create import Creating
-from css.handlers.delay import Delaying
 from css.handlers.dispatch import Dispatcher, Routes, merge
 from css.handlers.mcu import McuAnswers
 from css.handlers.offduty import LegacyNumbers, OffDuty
 from css.handlers.rebuilding import Rebuilding
-from css.handlers.release import Releasing
 from css.handlers.restoring import Restoring
 from css.handlers.strangers import Strangers
 from css.handlers.sync import Syncing
@@ -89,9 +87,7 @@ class Work:
         self.licences = self._licensing.licences
         self.controlling = Controlling(core)
         routes = merge(
-            self._make_creating().routes,
-            self._make_releasing().routes,
-            Delaying(core.own, world.platforms, world.stores, core.lookup, core.steps, core.answers).routes,
+            requests_of_cms(core),
             self._mcus.routes,
             self._make_syncing().routes,
             self.controlling.routes,
@@ -107,6 +103,7 @@ class Work:
         rounds = conference_rounds(core, self._mcus.overdue, self._restoring, self._rebuilding)
         rounds.append(("monitors", DUE_SECONDS, self.controlling.monitors.tick))
         self._flush = Ticker(world.reactor, "outbox flush", FLUSH_SECONDS, core.flush, core.has_flushed)
+        self._doubtful = self._ticker("forwards in doubt", DUE_SECONDS, core.doubtful.tick)
         tickers = [self._ticker(name, seconds, core.duty.while_on(work)) for name, seconds, work in rounds]
         self.tickers = [*tickers, *self._house_rounds()]
         self._licence_ticker = self._ticker(
@@ -133,28 +130,6 @@ class Work:
             self._grace_ms,
             self._store_emptied,
             self._templates.fill,
-        )
-
-    def _make_creating(self) -> Creating:
-        core, world = self._core, self._world
-        return Creating(
-            core.own,
-            world.platforms,
-            world.stores,
-            world.domains,
-            core.clocks,
-            core.epochs,
-            core.steps,
-            core.lookup,
-            core.answers,
-            core.placing,
-            self.tally,
-        )
-
-    def _make_releasing(self) -> Releasing:
-        core, world = self._core, self._world
-        return Releasing(
-            core.own, world.platforms, world.stores, core.lookup, core.steps, core.answers, core.forwarding
         )
 
     def _make_syncing(self) -> Syncing:
@@ -211,7 +186,7 @@ class Work:
             self._ticker("outbox sweep", min(1.0, core.lease_ms / 2000), sweep.tick),
             self._flush,
             self._ticker("silence on control", DUE_SECONDS, self.controlling.passed.tick),
-            self._ticker("forwards in doubt", DUE_SECONDS, core.doubtful.tick),
+            self._doubtful,
             self._ticker("rows", ROWS_SECONDS, core.write_rows),
             self._ticker("signs of life", LIVENESS_SECONDS, core.liveness.flush),
             self._ticker("booking check", 1.0, bookings.tick),
@@ -239,6 +214,7 @@ class Work:
         self.duty.suspended()
         # Refusals go through the outbox: what is delivered must not be sent again once the platform is normal.
         self._flush.start()
+        self._doubtful.start()
         self.reporting.start()
         self._consume(to.OFF_DUTY_QUEUES)
         self._licence_ticker.start(at_once=True)

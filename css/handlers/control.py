@@ -15,6 +15,7 @@ from css.handlers.clocks import StoreClocks
 from css.handlers.dispatch import Routes
 from css.handlers.doubtful import Refusal
 from css.handlers.effects import Parcel
+from css.handlers.following import Following
 from css.handlers.forwarding import Forwarding
 from css.handlers.hops import has_hopped
 from css.handlers.letters import Kind, Letter, lane_at_home, message_id, peer_lane
@@ -66,6 +67,7 @@ class Control:
         answers: Answers,
         passed: PassedRequests,
         forwarding: Forwarding,
+        following: Following,
         outbox: Outbox,
         post: Post,
         tally: Tally,
@@ -79,6 +81,7 @@ class Control:
         self._answers = answers
         self._passed = passed
         self._forwarding = forwarding
+        self._following = following
         self._outbox = outbox
         self._post = post
         self._tally = tally
@@ -111,8 +114,11 @@ class Control:
     async def _ask(self, request: CmRequest, delivery: Delivery) -> None:
         requester, certain = requester_of(request, delivery, request.confE164, request.mtreqid)
         if self._platforms().own_abnormal:
-            nack = _nack(request, ErrCode.PLATFORM_ABNORMAL)
-            await self._answers.say(self._own, requester, certain, nack)
+            refusal = Refusal(requester, certain, _nack(request, ErrCode.PLATFORM_ABNORMAL))
+            await self._following.refuse(request.confE164, refusal, delivery)
+            return
+        unreachable = Refusal(requester, certain, _nack(request, ErrCode.UNREACHABLE_PLATFORM))
+        if await self._following.decider(request.confE164, unreachable, delivery) is None:
             return
         found = await self._lookup.find(request.confE164, requester.request_key, first=True)
         store = self._store()
@@ -128,8 +134,7 @@ class Control:
                 await self._passed.pass_on(c, request, delivery, requester, certain)
                 return
         else:
-            refused = Refusal(requester, certain, _nack(request, ErrCode.UNREACHABLE_PLATFORM))
-            error = await self._elsewhere(c, found, delivery, refused)
+            error = await self._elsewhere(c, found, delivery, unreachable)
         if error is not None:
             self.log.info("{e164}: control refused: {error}", e164=request.confE164, error=error)
             await self._answers.give(store, request.confE164, requester, certain, _nack(request, error))

@@ -16,12 +16,14 @@ from css.domain.platforms import Platforms
 from css.handlers.clocks import StoreClocks
 from css.handlers.dispatch import Routes
 from css.handlers.domains import DomainCache
-from css.handlers.lookup import Lookup
+from css.handlers.doubtful import Refusal
+from css.handlers.following import Following
 from css.handlers.others import OthersAnswers
 from css.handlers.placing import Placing, StepBookings
-from css.handlers.requests import Answers, BegunElsewhere, pending, requester_of
+from css.handlers.requests import Answers, pending, requester_of
 from css.handlers.steps import Steps, reservations
 from css.handlers.tally import Tally
+from css.handlers.trails import Trail
 from css.messages.create import CreateNack, CreateRequest, ResourceAck, ResourceNack
 from css.ports.bus import Delivery
 from css.ports.store import Commit, CommitResult, IConferenceStore, Outcome, StoreError
@@ -50,24 +52,23 @@ class Creating:
         clocks: StoreClocks,
         epochs: EpochSource,
         steps: Steps,
-        lookup: Lookup,
         answers: Answers,
+        following: Following,
         placing: Placing,
         tally: Tally,
     ) -> None:
         self._own = own
         self._platforms = platforms
         self._stores = stores
-        self._lookup = lookup
         self._domains = domains
         self._clocks = clocks
         self._epochs = epochs
         self._steps = steps
         self._answers = answers
+        self._following = following
         self._placing = placing
         self._tally = tally
         self._others = OthersAnswers(own, steps.clocks, tally)
-        self._elsewhere = BegunElsewhere(own, stores, clocks, steps.rules.request_timeout_ms)
 
     @property
     def routes(self) -> Routes:
@@ -86,51 +87,47 @@ class Creating:
         e164 = request.confE164
         requester, certain = requester_of(request, delivery, e164, request.mtreqid)
         if self._platforms().own_abnormal:
-            await self._answers.say(self._own, requester, certain, _nack(request, ErrCode.PLATFORM_ABNORMAL))
+            refusal = Refusal(requester, certain, _nack(request, ErrCode.PLATFORM_ABNORMAL))
+            await self._following.refuse(e164, refusal, delivery)
             return
         source = await self._domains.platform_of(request.moid)
-        if certain and await self._is_repetition(e164, requester, source, delivery):
+        # Taken in one breath with the look at the directory: by the time of the commit a newer one may have been read.
+        guards = self._domains.guards(source) if source else ()
+        decider: IConferenceStore | None = self._stores[self._own]
+        if certain and (source != self._own or delivery.redelivered):
+            # Else the commit in the own store tells. Its domain may have been another platform's the first time.
+            refusal = Refusal(requester, certain, _nack(request, ErrCode.INTERNAL))
+            decider = await self._following.decider(e164, refusal, delivery, look=True)
+        if decider is None:
             return
-        if source is None:
-            await self._refuse(self._stores[self._own], request, requester, certain, ErrCode.UNKNOWN_DOMAIN)
-            return
-        if not self._platforms().serves(source):
-            await self._refuse(self._stores[self._own], request, requester, certain, ErrCode.PLATFORM_NOT_SERVED)
-            return
-        store = self._stores.get(source)
-        if store is None or (source != self._own and not store.available):
-            # Its Redis does not answer at the address that the PMS gave: the own store still works.
-            await self._refuse(self._stores[self._own], request, requester, certain, ErrCode.INTERNAL)
+        error = self._objection(source)
+        if error is not None or source is None:
+            await self._refuse(decider, request, requester, certain, error or ErrCode.UNKNOWN_DOMAIN)
             return
         if certain and source != self._own:
-            await self._elsewhere.note(requester)
-        await self._begin(store, source, request, requester, certain)
+            await self._following.trails.leave(requester, Trail(source))
+        await self._begin(self._stores[source], source, request, requester, certain, guards)
 
-    async def _is_repetition(self, e164: str, requester: Requester, source: str | None, delivery: Delivery) -> bool:
-        """Whether the request is known; its answer, if there is one, is then repeated.
-
-        Its domain may have been another platform's, or nobody's, the first time. The source platform's store is asked
-        by the commit; others than the own one only where there is none: one that hangs must not hold creates up.
-        """
-        platforms: tuple[str, ...] | None = None
-        if source is not None and self._platforms().serves(source):
-            if source == self._own:
-                return False
-            platforms = (self._own,)
-        known = await self._lookup.request(e164, requester.request_key, platforms)
-        if known is not None:
-            await self._answers.repeat(*known, requester)
-            return True
-        store = self._stores.get(source or "")
-        is_told_by_commit = platforms is not None and store is not None and store.available
-        return not is_told_by_commit and await self._elsewhere.knows(requester, delivery)
+    def _objection(self, source: str | None) -> ErrCode | None:
+        """Why a conference of a platform is not begun."""
+        if source is None:
+            return ErrCode.UNKNOWN_DOMAIN
+        if not self._platforms().serves(source):
+            return ErrCode.PLATFORM_NOT_SERVED
+        store = self._stores.get(source)
+        # Its Redis does not answer at the address that the PMS gave: the own store still works.
+        return ErrCode.INTERNAL if store is None or (source != self._own and not store.available) else None
 
     async def _begin(
-        self, store: IConferenceStore, source: str, request: CreateRequest, requester: Requester, certain: bool
+        self,
+        store: IConferenceStore,
+        source: str,
+        request: CreateRequest,
+        requester: Requester,
+        certain: bool,
+        guards: Guards,
     ) -> None:
         e164, above = request.confE164, 0
-        # Taken in one breath with the look at the directory: by the time of the commit a newer one may have been read.
-        guards = self._domains.guards(source)
         for _ in range(10):
             now_ms = self._clocks.now_ms(source)
             epoch = self._epochs.next(now_ms, above)

@@ -13,10 +13,13 @@ from css.domain.events import DelayAsked, Event, McuProcess
 from css.domain.platforms import Platforms
 from css.handlers import addresses as to
 from css.handlers.dispatch import Routes
+from css.handlers.doubtful import Refusal
 from css.handlers.effects import delay_nack
-from css.handlers.lookup import Lookup
-from css.handlers.requests import Answers, BegunElsewhere, pending, requester_of
+from css.handlers.following import Following
+from css.handlers.lookup import Found, Lookup
+from css.handlers.requests import Answers, pending, requester_of
 from css.handlers.steps import Steps
+from css.handlers.trails import Trail
 from css.messages.control import DelayRequest, McuDelayRequest
 from css.ports.bus import Delivery
 from css.ports.store import IConferenceStore
@@ -35,6 +38,7 @@ class Delaying:
         lookup: Lookup,
         steps: Steps,
         answers: Answers,
+        following: Following,
     ) -> None:
         self._own = own
         self._platforms = platforms
@@ -42,7 +46,7 @@ class Delaying:
         self._lookup = lookup
         self._steps = steps
         self._answers = answers
-        self._begun = BegunElsewhere(own, stores, steps.clocks, steps.rules.request_timeout_ms)
+        self._following = following
 
     @property
     def routes(self) -> Routes:
@@ -69,28 +73,44 @@ class Delaying:
         mcu: McuProcess | None,
         delivery: Delivery,
     ) -> None:
-        e164 = request.confE164
+        e164, to_mcu = request.confE164, mcu is not None
+
+        def refusal(error: ErrCode) -> Refusal:
+            return Refusal(requester, certain, delay_nack(e164, requester, error, to_mcu=to_mcu))
+
         if self._platforms().own_abnormal:
-            nack = delay_nack(e164, requester, ErrCode.PLATFORM_ABNORMAL, to_mcu=mcu is not None)
-            await self._answers.say(self._own, requester, certain, nack)
+            await self._following.refuse(e164, refusal(ErrCode.PLATFORM_ABNORMAL), delivery)
+            return
+        decider = await self._following.decider(e164, refusal(ErrCode.UNREACHABLE_PLATFORM), delivery)
+        if decider is None:
             return
         found = await self._lookup.find(e164, requester.request_key)
         if certain and found.request is not None:
             await self._answers.repeat(self._stores[self._own], found.request, requester)
             return
+        error = await self._decide(found, request, requester, certain, mcu)
+        if error is not None:
+            self.log.info("{e164}: delay refused: {error}", e164=e164, error=error)
+            await self._answers.give(decider, e164, requester, certain, refusal(error).message)
+
+    async def _decide(
+        self,
+        found: Found,
+        request: DelayRequest | McuDelayRequest,
+        requester: Requester,
+        certain: bool,
+        mcu: McuProcess | None,
+    ) -> ErrCode | None:
+        """@return: why the request is refused; None: it is not, or has its answer."""
         if found.store is None:
-            if certain and found.silent and await self._begun.knows(requester, delivery):
-                return
-            missing = ErrCode.CONF_NOT_FOUND if found.all_answered else ErrCode.UNREACHABLE_PLATFORM
-            await self._refuse(e164, requester, certain, mcu, missing)
-            return
+            return ErrCode.CONF_NOT_FOUND if found.all_answered else ErrCode.UNREACHABLE_PLATFORM
         if await self._move(found.store, request, requester, certain, mcu):
-            return
-        known = (await found.store.load(e164, requester.request_key)).request if certain else None
-        if known is not None:
-            await self._answers.repeat(found.store, known, requester)
-        else:
-            await self._refuse(e164, requester, certain, mcu, ErrCode.CONF_NOT_FOUND)
+            return None
+        known = (await found.store.load(request.confE164, requester.request_key)).request if certain else None
+        if known is None:
+            return ErrCode.CONF_NOT_FOUND
+        await self._answers.repeat(found.store, known, requester)
+        return None
 
     async def _move(
         self,
@@ -110,12 +130,5 @@ class Delaying:
         # The commit asks once more whether the request is new: however often it comes, the end moves once.
         memory = pending(requester, certain) if certain else None
         if certain and store.platform != self._own:
-            await self._begun.note(requester)
+            await self._following.trails.leave(requester, Trail(store.platform))
         return await self._steps.take(store, request.confE164, "delay", prepare, memory) is not None
-
-    async def _refuse(
-        self, e164: str, requester: Requester, certain: bool, mcu: McuProcess | None, error: ErrCode
-    ) -> None:
-        self.log.info("{e164}: delay refused: {error}", e164=e164, error=error)
-        nack = delay_nack(e164, requester, error, to_mcu=mcu is not None)
-        await self._answers.give(self._stores[self._own], e164, requester, certain, nack)

@@ -1,14 +1,16 @@
-"""What was handed over to another platform and perhaps did not get there (contract, "Forwarding")."""
+"""What was handed over to another platform and perhaps did not get there (contract, "Forwarding"), and what waits here
+for the store that knows of it."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 from twisted.logger import Logger
 
 from css.domain.conference import Requester
+from css.handlers import addresses as to
 from css.handlers.clocks import StoreClocks
 from css.handlers.effects import ANSWER_KEPT_SECONDS
 from css.handlers.letters import message_id
@@ -16,15 +18,18 @@ from css.handlers.probes import Probe, no_probe
 from css.handlers.requests import Answers
 from css.handlers.tally import Tally
 from css.handlers.tracker import all_of
+from css.handlers.trails import Trail, Trails
 from css.messages.base import Message
 from css.messages.codec import decode, encode
-from css.ports.bus import BusError, IBus, Outgoing, Unroutable
+from css.ports.bus import BusError, Delivery, IBus, Outgoing, Unroutable
 from css.ports.store import Commit, IConferenceStore, RequestWrite, StoreError
 
 INDEX = "doubtful"
 """Index of what is to be sent again, by when; members are `<number>?<id>`."""
 DOUBT_MS = 60_000
 """How long it is sent again. Refused earlier, a request that got there would be answered twice."""
+WAIT_MS = 540_000
+"""How long a request waits here for the store that knows of it: then it is looked at again, whatever is away."""
 RETRY_MS = 1_000
 PAGE = 100
 _SETTLED = b"settled"
@@ -40,18 +45,22 @@ class Refusal(msgspec.Struct, frozen=True):
 
 class _Doubted(msgspec.Struct, frozen=True, array_like=True):
     platform: str
+    """Whose broker is to have it."""
     outgoing: Outgoing
     until_ms: int
     requester: Requester | None
     """None: nobody awaits an answer."""
     certain: bool
     refusal: bytes
+    needs: str = ""
+    """It waits for this platform's store; empty: for the broker only."""
 
 
 class Doubtful:
     """Keeps such messages in the own platform's store, and sends them again with the same id until their fate is known.
 
-    @param store: gives the own platform's store.
+    @param stores: the stores of the own and the possible platforms, by moid.
+    @param bus: the own broker.
     @param peers: the other platforms' brokers by moid.
     @param session: a text that no other run of any instance has.
     """
@@ -61,19 +70,23 @@ class Doubtful:
     def __init__(
         self,
         own: str,
-        store: Callable[[], IConferenceStore | None],
+        stores: Mapping[str, IConferenceStore],
         clocks: StoreClocks,
+        bus: IBus,
         peers: Mapping[str, IBus],
         answers: Answers,
+        trails: Trails,
         tally: Tally,
         session: str,
         probe: Probe = no_probe,
     ) -> None:
         self._own = own
-        self._store = store
+        self._stores = stores
         self._clocks = clocks
+        self._bus = bus
         self._peers = peers
         self._answers = answers
+        self._trails = trails
         self._tally = tally
         self._session = session
         self._probe = probe
@@ -84,27 +97,44 @@ class Doubtful:
 
         @param refusal: for its requester, should it be too late; None: nobody awaits an answer.
         """
-        store, now_ms = self._store(), self._clocks.now_ms(self._own)
+        asked = (refusal.requester, refusal.certain, encode(refusal.message)) if refusal else (None, False, b"")
+        await self._keep(e164, _Doubted(platform, outgoing, self._now_ms() + DOUBT_MS, *asked))
+        self._tally.count("forwards_in_doubt")
+        self.log.info("{e164}: what was for {platform} is sent again later", e164=e164, platform=platform)
+
+    async def keep_here(self, e164: str, platform: str, delivery: Delivery) -> None:
+        """Put a delivery into its queue again once another platform's store is back. Fails with `StoreError`."""
+        outgoing = Outgoing(
+            to.DEFAULT,
+            delivery.queue,
+            delivery.body,
+            delivery.message_id,
+            delivery.correlation_id,
+            delivery.reply_to,
+            headers=dict(delivery.headers),
+        )
+        await self._keep(e164, _Doubted(self._own, outgoing, self._now_ms() + WAIT_MS, None, False, b"", platform))
+        self._tally.count("requests_waiting")
+        self.log.info("{e164}: a request waits for the store of {platform}", e164=e164, platform=platform)
+
+    async def _keep(self, e164: str, doubted: _Doubted) -> None:
+        store, marked = self._stores.get(self._own), doubted.outgoing.message_id
         if store is None:
             raise StoreError(f"no store of {self._own}")
-        asked = (refusal.requester, refusal.certain, encode(refusal.message)) if refusal else (None, False, b"")
-        doubted = _Doubted(platform, outgoing, now_ms + DOUBT_MS, *asked)
-        identity = ("id", outgoing.message_id) if outgoing.message_id else (self._session, next(self._numbers))
+        identity = ("id", marked) if marked else (self._session, next(self._numbers))
         kept_id = f"{e164}?{message_id('doubtful', *identity)}"
         await store.commit(
             Commit(
                 e164=kept_id,
                 touch_record=False,
                 answers=(_memory(kept_id, msgspec.msgpack.encode(doubted)),),
-                index_add={INDEX: now_ms + RETRY_MS},
+                index_add={INDEX: self._now_ms() + RETRY_MS},
             )
         )
-        self._tally.count("forwards_in_doubt")
-        self.log.info("{e164}: what was for {platform} is sent again later", e164=e164, platform=platform)
 
     async def tick(self) -> None:
         """Send again what is due. Fails with `StoreError`."""
-        store = self._store()
+        store = self._stores.get(self._own)
         while store is not None:
             due = await store.claim_due(INDEX, RETRY_MS, PAGE)
             await all_of(self._again(store, kept_id) for kept_id in due)
@@ -123,9 +153,9 @@ class Doubtful:
         await store.commit(Commit(e164=kept_id, touch_record=False, answers=settled, index_drop=(INDEX,)))
 
     async def _sent(self, doubted: _Doubted) -> bool:
-        """@return: whether the other platform's broker has it now."""
-        bus = self._peers.get(doubted.platform)
-        if bus is None or not bus.connected or self._is_late(doubted):
+        """@return: whether the broker that is to have it has it now."""
+        bus = self._bus if doubted.needs else self._peers.get(doubted.platform)
+        if bus is None or not bus.connected or not self._may_go(doubted):
             return False
         try:
             await bus.publish(doubted.outgoing)
@@ -134,22 +164,37 @@ class Doubtful:
             return False
         except BusError:
             return False
+        if doubted.needs:
+            return True
         self._tally.count("forwarded")
+        if doubted.requester is not None and doubted.certain:
+            await self._trails.reached(doubted.requester, doubted.platform)
         return True
+
+    def _may_go(self, doubted: _Doubted) -> bool:
+        if not doubted.needs:
+            return not self._is_late(doubted)
+        store = self._stores.get(doubted.needs)
+        return (store is not None and store.available) or self._is_late(doubted)
 
     async def _refused(self, store: IConferenceStore, kept_id: str, doubted: _Doubted) -> bool:
         """@return: whether it is too late, and whoever asked knows it."""
-        if not self._is_late(doubted):
+        if doubted.needs or not self._is_late(doubted):
             return False
         e164 = kept_id.partition("?")[0]
         self._tally.count("forwards_failed")
         self.log.info("{e164}: {platform} could not be reached", e164=e164, platform=doubted.platform)
         if doubted.requester is not None:
-            await self._answers.give(store, e164, doubted.requester, doubted.certain, decode(doubted.refusal))
+            trail = Trail(doubted.platform, True) if doubted.certain else None
+            refusal = decode(doubted.refusal)
+            await self._answers.give(store, e164, doubted.requester, doubted.certain, refusal, trail)
         return True
 
     def _is_late(self, doubted: _Doubted) -> bool:
-        return self._clocks.now_ms(self._own) >= doubted.until_ms
+        return self._now_ms() >= doubted.until_ms
+
+    def _now_ms(self) -> int:
+        return self._clocks.now_ms(self._own)
 
 
 def _memory_key(kept_id: str) -> str:

@@ -6,30 +6,40 @@ from collections.abc import Mapping
 
 from twisted.logger import Logger
 
+from css.domain.conference import Requester
 from css.handlers import addresses as to
 from css.handlers.doubtful import Doubtful, Refusal
 from css.handlers.hops import HOP, ORIGIN
 from css.handlers.probes import Probe, no_probe
 from css.handlers.tally import Tally
-from css.ports.bus import BusError, Delivery, IBus, Outgoing, Unroutable
+from css.handlers.trails import Trail, Trails
+from css.ports.bus import BusError, Delivery, IBus, NotConnected, Outgoing, Unroutable
 
 
 class Forwarding:
     """Publishes to other platforms' CSS. What is not acknowledged comes again, and the other platform knows the same
-    request again; only what is in doubt is remembered.
+    request again; that it was handed on is remembered, and what is in doubt.
 
     @param peers: the other platforms' brokers by moid.
+    @param trails: remembers which requests were handed on.
     @param doubtful: keeps what may, or may not, have got there.
     """
 
     log = Logger()
 
     def __init__(
-        self, own: str, peers: Mapping[str, IBus], tally: Tally, doubtful: Doubtful, probe: Probe = no_probe
+        self,
+        own: str,
+        peers: Mapping[str, IBus],
+        tally: Tally,
+        trails: Trails,
+        doubtful: Doubtful,
+        probe: Probe = no_probe,
     ) -> None:
         self._own = own
         self._peers = peers
         self._tally = tally
+        self._trails = trails
         self._doubtful = doubtful
         self._probe = probe
 
@@ -39,8 +49,8 @@ class Forwarding:
         """Forward a delivery as it is. Fails with `StoreError`.
 
         Without a link that it can't be done is known at once. If the link is lost in mid-way nobody knows whether it
-        has got there: it is sent again until that is known, and a requester is refused only when it is given up. So it
-        is with a request that comes again: whoever had it before may have died after it got there.
+        has got there: it is sent again until that is known, and a requester is refused only when it is given up. One
+        that comes again is not forwarded by this but by `again`.
 
         @param refusal: what its requester is told then; None: nobody awaits an answer.
         @param waits: without a link it waits for one, as long.
@@ -48,21 +58,44 @@ class Forwarding:
         """
         bus, message = self._peers.get(platform), self._forwarded(delivery)
         if bus is None or not (bus.connected or waits):
-            if refusal is None or not delivery.redelivered:
-                return self._failed(platform, "no link")
-            await self._doubtful.keep(e164, platform, message, refusal)
-            return True
+            return self._failed(platform, "no link")
+        requester = refusal.requester if refusal is not None and refusal.certain else None
+        if requester is not None:
+            await self._trails.leave(requester, Trail(platform, True))
         self._probe("forward", "before_publish")
         try:
             await bus.publish(message)
         except Unroutable:
+            if requester is not None:
+                await self._trails.take_back(requester, Trail(platform, True))
             return self._failed(platform, "no CSS has ever been there")
         except BusError:
             await self._doubtful.keep(e164, platform, message, refusal)
         else:
             self._probe("forward", "after_confirm")
-            self._tally.count("forwarded")
+            await self._there(requester, platform)
         return True
+
+    async def again(self, delivery: Delivery, e164: str, trail: Trail, refusal: Refusal) -> None:
+        """Hand a request over once more to the platform that has had it, or may have: it repeats its answer. Fails with
+        `StoreError`.
+
+        @param refusal: what its requester is told if it has perhaps never got there, and does not within a while.
+        """
+        bus, message = self._peers.get(trail.platform), self._forwarded(delivery)
+        try:
+            if bus is None:
+                raise NotConnected(f"no link to {trail.platform}")
+            await bus.publish(message)
+        except BusError:
+            await self._doubtful.keep(e164, trail.platform, message, None if trail.reached else refusal)
+        else:
+            await self._there(None if trail.reached else refusal.requester, trail.platform)
+
+    async def _there(self, requester: Requester | None, platform: str) -> None:
+        self._tally.count("forwarded")
+        if requester is not None:
+            await self._trails.reached(requester, platform)
 
     def _forwarded(self, delivery: Delivery) -> Outgoing:
         return Outgoing(

@@ -19,6 +19,7 @@ from css.handlers.probes import Probe, no_probe
 from css.handlers.requests import Answers, answer_lane, pending
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker, all_of
+from css.handlers.trails import HandedOn, without_trail
 from css.messages.catalogue import answer_type
 from css.messages.codec import encode, wire_type
 from css.messages.control import CmRequest, StopMonitorRequest, refusal
@@ -97,12 +98,15 @@ class PassedRequests:
             e164=passed_id,
             touch_record=False,
             request=pending(requester, certain),
+            guards=without_trail(requester, certain),
             answers=(_memory(passed_id, _encode(Passed(nack, requester, _stops(request, c)))),),
             index_add={INDEX: letter.until_ms},
             outbox=self._outbox.entries(parcels, mark, now_ms),
         )
         self._probe("pass", "before_commit")
         result = await store.commit(commit)
+        if result.outcome is Outcome.GUARD:
+            raise HandedOn(f"{c.e164}: a copy of a control request has just been handed on")
         if result.outcome is not Outcome.DONE:
             await self._answers.repeat(store, result.loaded.request if result.loaded else None, requester)
             return

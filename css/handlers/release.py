@@ -12,11 +12,13 @@ from css.domain.events import Event, ReleaseAsked
 from css.domain.platforms import Platforms
 from css.handlers.dispatch import Routes
 from css.handlers.doubtful import Refusal
+from css.handlers.following import Following
 from css.handlers.forwarding import Forwarding
 from css.handlers.hops import has_hopped
-from css.handlers.lookup import Lookup
-from css.handlers.requests import Answers, BegunElsewhere, pending, requester_of
+from css.handlers.lookup import Found, Lookup
+from css.handlers.requests import Answers, pending, requester_of
 from css.handlers.steps import Steps
+from css.handlers.trails import Trail
 from css.messages.create import ReleaseNack, ReleaseRequest
 from css.ports.bus import Delivery
 from css.ports.store import IConferenceStore, StoreError
@@ -36,6 +38,7 @@ class Releasing:
         steps: Steps,
         answers: Answers,
         forwarding: Forwarding,
+        following: Following,
     ) -> None:
         self._own = own
         self._platforms = platforms
@@ -44,7 +47,7 @@ class Releasing:
         self._steps = steps
         self._answers = answers
         self._forwarding = forwarding
-        self._begun = BegunElsewhere(own, stores, steps.clocks, steps.rules.request_timeout_ms)
+        self._following = following
 
     @property
     def routes(self) -> Routes:
@@ -56,40 +59,48 @@ class Releasing:
         e164 = request.confE164
         requester, certain = requester_of(request, delivery, e164, request.mtreqid)
         if self._platforms().own_abnormal:
-            await self._answers.say(self._own, requester, certain, _nack(request, ErrCode.PLATFORM_ABNORMAL))
+            refusal = Refusal(requester, certain, _nack(request, ErrCode.PLATFORM_ABNORMAL))
+            await self._following.refuse(e164, refusal, delivery)
+            return
+        late = Refusal(requester, certain, _nack(request, ErrCode.UNREACHABLE_PLATFORM))
+        decider = await self._following.decider(e164, late, delivery)
+        if decider is None:
             return
         found = await self._lookup.find(e164, requester.request_key)
         if certain and found.request is not None:
             # A repetition, perhaps late: it must not end a conference that has since got the same number.
             await self._answers.repeat(self._stores[self._own], found.request, requester)
             return
-        c = found.conference(e164)
+        error = await self._decide(found, request, requester, certain, delivery, late)
+        if error is not None:
+            self.log.info("{e164}: release refused: {error}", e164=e164, error=error)
+            await self._answers.give(decider, e164, requester, certain, _nack(request, error))
+
+    async def _decide(
+        self,
+        found: Found,
+        request: ReleaseRequest,
+        requester: Requester,
+        certain: bool,
+        delivery: Delivery,
+        late: Refusal,
+    ) -> ErrCode | None:
+        """@return: why the request is refused; None: it is not, or has its answer."""
+        e164, c = request.confE164, found.conference(request.confE164)
         if c is None or found.store is None:
-            if certain and found.silent and await self._begun.knows(requester, delivery):
-                return
-            missing = ErrCode.CONF_NOT_FOUND if found.all_answered else ErrCode.UNREACHABLE_PLATFORM
-            await self._refuse(request, requester, certain, missing)
-            return
+            return ErrCode.CONF_NOT_FOUND if found.all_answered else ErrCode.UNREACHABLE_PLATFORM
         if self._is_elsewhere(c):
             if has_hopped(delivery):
-                await self._refuse(request, requester, certain, ErrCode.CONF_NOT_RUNNING)
-            else:
-                await self._forward(request, requester, certain, c.platformmoid, delivery)
-            return
+                return ErrCode.CONF_NOT_RUNNING
+            reached = await self._forwarding.forward(delivery, e164, c.platformmoid, late)
+            return None if reached else ErrCode.UNREACHABLE_PLATFORM
         if await self._release(found.store, e164, requester, certain):
-            return
+            return None
         known = (await found.store.load(e164, requester.request_key)).request if certain else None
-        if known is not None:
-            await self._answers.repeat(found.store, known, requester)
-        else:
-            await self._refuse(request, requester, certain, ErrCode.CONF_NOT_FOUND)
-
-    async def _forward(
-        self, request: ReleaseRequest, requester: Requester, certain: bool, platform: str, delivery: Delivery
-    ) -> None:
-        refusal = Refusal(requester, certain, _nack(request, ErrCode.UNREACHABLE_PLATFORM))
-        if not await self._forwarding.forward(delivery, request.confE164, platform, refusal):
-            await self._refuse(request, requester, certain, ErrCode.UNREACHABLE_PLATFORM)
+        if known is None:
+            return ErrCode.CONF_NOT_FOUND
+        await self._answers.repeat(found.store, known, requester)
+        return None
 
     def _is_elsewhere(self, c: Conference) -> bool:
         """Whether another platform runs the conference, or is about to.
@@ -109,12 +120,8 @@ class Releasing:
         # and what it ends must not be followed by the end of the next conference with the number.
         memory = pending(requester, certain) if certain else None
         if certain and store.platform != self._own:
-            await self._begun.note(requester)
+            await self._following.trails.leave(requester, Trail(store.platform))
         return await self._steps.take(store, e164, "release", prepare, memory) is not None
-
-    async def _refuse(self, request: ReleaseRequest, requester: Requester, certain: bool, error: ErrCode) -> None:
-        self.log.info("{e164}: release refused: {error}", e164=request.confE164, error=error)
-        await self._answers.give(self._stores[self._own], request.confE164, requester, certain, _nack(request, error))
 
 
 def _nack(request: ReleaseRequest, error: ErrCode) -> ReleaseNack:

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 
 import msgspec
+from twisted.logger import Logger
 
 from css.domain.conference import Requester
 from css.handlers.clocks import StoreClocks
@@ -16,6 +17,7 @@ from css.handlers.letters import Kind, Letter, lane_at_home, message_id, peer_la
 from css.handlers.outbox import Outbox, Post
 from css.handlers.probes import Probe, no_probe
 from css.handlers.tally import Tally
+from css.handlers.trails import HandedOn, Trail, with_trail, without_trail
 from css.messages.base import Message
 from css.messages.codec import encode, wire_type
 from css.ports.bus import BusError, Delivery, Outgoing
@@ -56,47 +58,14 @@ def seen_once(notice: Message, delivery: Delivery, e164: str) -> RequestWrite | 
     return RequestWrite(requester.request_key, b"seen", ANSWER_KEPT_SECONDS, only_new=True)
 
 
-class BegunElsewhere:
-    """Notes in the own store which requests are begun in another platform's, whose memory of them may be away later.
-
-    @param wait_ms: how long a request that was given back waits for that store's word.
-    """
-
-    def __init__(self, own: str, stores: Mapping[str, IConferenceStore], clocks: StoreClocks, wait_ms: int) -> None:
-        self._own = own
-        self._stores = stores
-        self._clocks = clocks
-        self._wait_ms = wait_ms
-
-    async def note(self, requester: Requester) -> None:
-        """It is about to be begun. Fails with `StoreError`."""
-        value = str(self._clocks.now_ms(self._own)).encode()
-        write = RequestWrite(_elsewhere(requester), value, ANSWER_KEPT_SECONDS)
-        await self._stores[self._own].commit(Commit(e164="", touch_record=False, request=write))
-
-    async def knows(self, requester: Requester, delivery: Delivery) -> bool:
-        """Whether a request that can't be looked up was begun: then whoever did answers it.
-
-        The very delivery that began it may have ended with an outcome that nobody knows. Fails with `StoreError` then,
-        for a while: not longer, since what waits in the queue holds up others.
-        """
-        noted = (await self._stores[self._own].load("", _elsewhere(requester))).request
-        if noted is None or not delivery.redelivered:
-            return noted is not None
-        if self._clocks.now_ms(self._own) - int(noted) < self._wait_ms:
-            raise StoreError("the store in which the request was begun is away")
-        return False
-
-
-def _elsewhere(requester: Requester) -> str:
-    return f"{requester.request_key}@"
-
-
 class Answers:
     """Gives answers that belong to no record, and repeats those that are kept."""
 
+    log = Logger()
+
     def __init__(
         self,
+        own: str,
         stores: Mapping[str, IConferenceStore],
         clocks: StoreClocks,
         outbox: Outbox,
@@ -104,6 +73,7 @@ class Answers:
         tally: Tally,
         probe: Probe = no_probe,
     ) -> None:
+        self._own = own
         self._stores = stores
         self._clocks = clocks
         self._outbox = outbox
@@ -113,9 +83,20 @@ class Answers:
         self._given = 0
 
     async def give(
-        self, store: IConferenceStore, e164: str, requester: Requester, certain: bool, message: Message
+        self,
+        store: IConferenceStore,
+        e164: str,
+        requester: Requester,
+        certain: bool,
+        message: Message,
+        instead_of: Trail | None = None,
     ) -> None:
-        """Answer a request that changes no record; a repetition gets the answer that the first one got."""
+        """Answer a request that changes no record; a repetition gets the answer that the first one got.
+
+        @param instead_of: it was handed on in vain. If it has come further meanwhile it is not answered here.
+        @raise HandedOn: a copy of it was handed on, so that it may be answered elsewhere.
+        @raise StoreError: the store is away.
+        """
         now_ms = self._clocks.now_ms(store.platform)
         kind, outgoing = self._answer_to(requester, certain, message)
         write = remembered(requester, outgoing, only_new=certain)
@@ -124,8 +105,15 @@ class Answers:
         entries = self._outbox.entries(parcels, mark, now_ms)
         # Not in the outbox of the number itself: it would hold up the effects of the conference that has it.
         number = f"{e164}?{requester.request_key}"
-        result = await store.commit(Commit(e164=number, touch_record=False, request=write, outbox=entries))
-        if result.outcome is Outcome.DONE:
+        guards: tuple[tuple[str, str], ...] = ()
+        if store.platform == self._own:
+            guards = with_trail(requester, instead_of) if instead_of else without_trail(requester, certain)
+        commit = Commit(e164=number, touch_record=False, request=write, guards=guards, outbox=entries)
+        result = await store.commit(commit)
+        if result.outcome is Outcome.GUARD:
+            if instead_of is None:
+                raise HandedOn(f"{e164}: a copy of the request has just been handed on")
+        elif result.outcome is Outcome.DONE:
             self._probe("answer", "after_commit")
             await self._outbox.carry_out(store, number, parcels, mark, ())
             self._probe("answer", "after_confirm")
@@ -135,15 +123,21 @@ class Answers:
     async def say(self, store_platform: str, requester: Requester, certain: bool, message: Message) -> None:
         """Answer while no store need be there. One that is remembers the answer, or repeats what it was before.
 
+        Fails with `HandedOn`, see `give`, and with `BusError` where the answer can neither be delivered nor kept.
+
         @param store_platform: in whose store the answer waits, if it can't be delivered at once.
         """
         if certain and await self._repeated_from_anywhere(requester):
             return
         store = self._stores.get(store_platform)
         if store is not None and store.available:
-            with contextlib.suppress(StoreError):
+            try:
                 await self.give(store, "", requester, certain, message)
                 return
+            except HandedOn:
+                raise
+            except StoreError as error:
+                self.log.info("answered without any memory: {error}", error=str(error))
         kind, outgoing = self._answer_to(requester, certain, message)
         await self._deliver(kind, outgoing, store_platform, requester.origin)
 

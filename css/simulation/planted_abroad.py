@@ -17,7 +17,9 @@ from css.domain.events import PlatformLost
 from css.domain.losses import AbnormalPlatform
 from css.domain.platforms import Platforms
 from css.handlers import effects, forwarding, requests, takeover
+from css.handlers.following import Following
 from css.handlers.locator import LocatorReports
+from css.handlers.trails import Trails
 from css.ports.bus import Delivery
 from css.simulation.plant import Mutations, Plant
 
@@ -95,6 +97,36 @@ def _locator_not_filled(m: Mutations) -> None:
     m.set(LocatorReports, "_fill", _not_done)
 
 
+async def _no_trail(*_: object) -> None:
+    """Nothing is left, and nothing is found."""
+
+
+def _trails_not_left(m: Mutations) -> None:
+    """What was handed on is forgotten."""
+    m.set(Trails, "leave", _no_trail)
+    m.set(Trails, "of", _no_trail)
+
+
+def _refused_though_begun(m: Mutations) -> None:
+    """A platform that is abnormal refuses whatever is asked."""
+
+    async def refuse(self: Any, e164: str, refusal: Any, delivery: Any) -> None:
+        await self._answers.say(self._own, refusal.requester, refusal.certain, refusal.message)
+
+    m.set(Following, "refuse", refuse)
+    m.set(requests, "without_trail", lambda requester, certain: ())
+
+
+def _refused_without_memory(m: Mutations) -> None:
+    """A refusal goes out and is forgotten."""
+
+    async def say(self: Any, platform: str, requester: Any, certain: bool, message: Any) -> None:
+        kind, outgoing = self._answer_to(requester, certain, message)
+        await self._deliver(kind, outgoing, platform, requester.origin)
+
+    m.set(requests.Answers, "say", say)
+
+
 _LOSSES = ("18", "20")
 
 PLANTED_ABROAD: dict[str, Plant] = {
@@ -107,4 +139,7 @@ PLANTED_ABROAD: dict[str, Plant] = {
     "both-restore": Plant(_both_restore, ("20s", "18", "20"), 2),
     "gone-not-reported": Plant(_gone_not_reported, (*_LOSSES, "17a", "19c"), 2),
     "locator-not-filled": Plant(_locator_not_filled, _LOSSES, 2),
+    "trails-not-left": Plant(_trails_not_left, platforms=2),
+    "refused-though-begun": Plant(_refused_though_begun, platforms=2),
+    "refused-without-memory": Plant(_refused_without_memory, _LOSSES, 2),
 }

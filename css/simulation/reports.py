@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from css.domain.conference import Attempt, Situation
+from css.domain.errors import ErrCode
 from css.handlers import addresses as to
+from css.handlers.letters import unpack_answer
 from css.messages.codec import Malformed, decode, wire_type
 from css.messages.control import CmControl, DelayAck, DelayRequest
 from css.messages.create import CreateAck, CreateRequest, ReleaseAck, ReleaseNotice, ReleaseRequest
@@ -38,9 +40,13 @@ class Asked(msgspec.Struct, eq=False):
     correlation_id: str
     answers: dict[str, str] = {}
     """By message id: the wire type, with the errcode of a refusal."""
+    at: list[str] = []
+    """Moids of the platforms whose CSS has had it."""
+    since: float = 0.0
+    """When it was asked, simulated seconds."""
     refused: bool = False
-    """It was refused where there are two platforms. A refusal may come beside another answer there: what was said first
-    may be remembered in a store that can't be asked then."""
+    """It was refused without any memory: by a platform that is abnormal, and whose Redis was out of reach. Nobody can
+    tell there whether it has another answer, and nobody can tell later that it was refused."""
     waived: bool = False
     """It, or its answer, was deleted with a queue, or the answer found no queue: nobody owes anything any more."""
 
@@ -57,6 +63,10 @@ class RequestsAnswered(Invariant):
         self.asked: dict[str, Asked] = {}
         """By correlation id."""
         self._reply_queues = {cm.reply_queue for site in world.sites.values() for cm in site.cms}
+        self._kept: set[tuple[str, bytes]] = set()
+        """What the stores have remembered as answers: message id and body."""
+        self._away: dict[str, float] = {}
+        """When each platform's Redis was last out of reach."""
         self._made: Counter[str] = Counter()
         self._ran: set[str] = set()
         self._ended: Counter[str] = Counter()
@@ -77,7 +87,10 @@ class RequestsAnswered(Invariant):
             asked.waived = True
 
     def _request(self, moid: str, message: Outgoing) -> None:
-        if message.correlation_id in self.asked:
+        asked = self.asked.get(message.correlation_id)
+        if asked is not None:
+            if moid not in asked.at:
+                asked.at.append(moid)
             return
         try:
             request = decode(message.body)
@@ -93,6 +106,8 @@ class RequestsAnswered(Invariant):
                 message.reply_to,
                 message.correlation_id,
                 {},
+                [moid],
+                self.world.timeline.now,
             )
 
     def _answer(self, moid: str, message: Outgoing, routed: bool) -> None:
@@ -107,21 +122,41 @@ class RequestsAnswered(Invariant):
         if moid != asked.moid:
             self.world.violate("I9", f"an answer to a request at {asked.moid} went to the broker of {moid}", e164)
         asked.waived = asked.waived or not routed
-        errcode = fields.get("errcode", "")
-        if errcode and len(self.world.sites) > 1:
-            asked.refused = True
-            return
         answer = f"{fields['type']} {fields.get('errcode', '')}"
+        if (message.message_id, message.body) not in self._kept:
+            self._unremembered(asked, answer)
+            return
         first = asked.answers.setdefault(message.message_id, answer)
         if first != answer:
             self.fail(f"{asked.type} {asked.message_id} of {e164} was answered {first}, now {answer}", e164)
         if len(asked.answers) > 1:
             self.fail(f"{asked.type} {asked.message_id} of {e164} has two answers: {asked.answers}", e164)
 
+    def _unremembered(self, asked: Asked, answer: str) -> None:
+        """An answer that no store remembers: so refuses a platform that is abnormal, if its Redis is out of reach."""
+        is_refused = answer.endswith(f" {ErrCode.PLATFORM_ABNORMAL.value}")
+        self.look()
+        if not is_refused or all(self._away.get(moid, -1.0) < asked.since for moid in asked.at):
+            self.fail(f"{asked.type} {asked.message_id} of {asked.e164}: no store remembers {answer}", asked.e164)
+        asked.refused = True
+
+    def look(self) -> None:
+        """See `Invariant.look`."""
+        for moid, site in self.world.sites.items():
+            redis = self.world.redis[moid]
+            links = [link for each in site.running() for link in each.links if link.server is redis]
+            if len(links) < len(site.running()) or not all(link.reaches for link in links):
+                self._away[moid] = self.world.timeline.now
+
     def committed(self, c: Committed) -> None:
         """See `Watcher.committed`."""
         commit = c.commit
-        if c.result.outcome is not Outcome.DONE or not commit.touch_record:
+        if c.result.outcome is not Outcome.DONE:
+            return
+        for memory in (commit.request, *commit.answers):
+            if memory is not None and memory.value and not memory.key.startswith("fwd-") and memory.key[-1] != "@":
+                self._keep(memory.value)
+        if not commit.touch_record:
             return
         e164 = commit.e164
         if commit.delete_record:
@@ -139,6 +174,12 @@ class RequestsAnswered(Invariant):
                 self.fail(f"{e164}: one request has made {self._made[key]} conferences", e164)
         elif commit.set_fields.get("state") == "ongoing":
             self._ran.add(self._makers.get((e164, c.before["first_epoch"]), ""))
+
+    def _keep(self, value: bytes) -> None:
+        if value == b"seen":
+            return
+        answer = unpack_answer(value)
+        self._kept.add((answer.message_id, answer.body))
 
     def _moves(self, c: Committed) -> None:
         """A conference's end has moved, at a request."""

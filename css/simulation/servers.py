@@ -129,6 +129,11 @@ class ServerLink:
             return False
         return self.process.alive and self.server.healthy
 
+    @property
+    def reaches(self) -> bool:
+        """Whether the server would answer what is asked now."""
+        return self.up and not self.out.clogged and not self.back.clogged and self.server.healthy
+
     async def call(self, execute: Callable[[], Any]) -> Any:
         """Have a command executed. Fails with the server's error."""
         if not self.process.alive:

@@ -33,6 +33,7 @@ from css.handlers.dispatch import Dispatcher, merge
 from css.handlers.doubtful import Doubtful
 from css.handlers.duty import Doubts, Duty
 from css.handlers.effects import Composer
+from css.handlers.following import Following
 from css.handlers.forwarding import Forwarding
 from css.handlers.letters import LEDGER_LANE, LOAD_LANE, SQL_LANE, TAKE_LANE
 from css.handlers.liveness import Liveness
@@ -51,6 +52,7 @@ from css.handlers.sync import Syncing
 from css.handlers.takeover import Takeover
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
+from css.handlers.trails import Trails
 from css.ports.bus import Binding, Delivery, Outgoing, Queue, Topology
 from css.ports.ledger import ILedger
 from css.ports.planned import ILocatorBook
@@ -184,19 +186,13 @@ class Instance:
         self.steps.may_write = lambda: self.duty.on
         done(self.duty.tick())
         self.lookup = Lookup("pA", lambda: site.platforms, site.stores, self.tally)
-        self.answers = Answers(site.stores, self.clocks, self.outbox, self.post, self.tally)
+        self.answers = Answers("pA", site.stores, self.clocks, self.outbox, self.post, self.tally)
         peers = {"pB": self.other_bus}
-        self.doubtful = Doubtful(
-            "pA",
-            lambda: site.stores.get("pA"),
-            self.clocks,
-            peers,
-            self.answers,
-            self.tally,
-            f"session-{slot}",
-            self.probe,
-        )
-        self.forwarding = Forwarding("pA", peers, self.tally, self.doubtful, self.probe)
+        trails = Trails("pA", site.stores, peers)
+        around = (site.stores, self.clocks, self.bus, peers, self.answers, trails, self.tally)
+        self.doubtful = Doubtful("pA", *around, f"session-{slot}", self.probe)
+        self.forwarding = Forwarding("pA", peers, self.tally, trails, self.doubtful, self.probe)
+        self.following = Following("pA", site.stores, trails, self.answers, self.forwarding, self.doubtful)
         self.creating = Creating(
             "pA",
             lambda: site.platforms,
@@ -205,15 +201,14 @@ class Instance:
             self.clocks,
             self.epochs,
             self.steps,
-            self.lookup,
             self.answers,
+            self.following,
             self.placing,
             self.tally,
         )
-        self.releasing = Releasing(
-            "pA", lambda: site.platforms, site.stores, self.lookup, self.steps, self.answers, self.forwarding
-        )
-        self.delaying = Delaying("pA", lambda: site.platforms, site.stores, self.lookup, self.steps, self.answers)
+        asked = ("pA", lambda: site.platforms, site.stores, self.lookup, self.steps, self.answers)
+        self.releasing = Releasing(*asked, self.forwarding, self.following)
+        self.delaying = Delaying(*asked, self.following)
         self.templates = make_templates(self)
         self.mcus = McuAnswers(
             "pA",
@@ -286,6 +281,7 @@ class Instance:
             self.answers,
             self.passed,
             self.forwarding,
+            self.following,
             self.outbox,
             self.post,
             self.tally,

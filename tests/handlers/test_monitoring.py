@@ -113,7 +113,7 @@ class Noted(MonitorCase):
 
         async def moved(*args: Any) -> Any:
             found = await load(*args)
-            if left:
+            if left and args[0] == E164:
                 left.pop()
                 self.move(platformmoid="pB", version="99")
             return found

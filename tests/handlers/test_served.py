@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from css.handlers import addresses as to
-from css.ports.bus import TryLater
-from css.ports.store import Commit, CommitResult, McuSeen, StoreError
+from css.ports.store import McuSeen
 from tests.handlers.site import CM_REPLIES, HOSTS, RMS, SiteCase, create, release, resources
 
 
@@ -54,19 +53,6 @@ class Repeated(ServedCase):
         self.successResultOf(self.again())
         self.assertEqual(self.errcodes(), ["PLATFORM_NOT_SERVED"] * 2)
 
-    def test_commit_of_unknown_outcome(self) -> None:
-        """A while it is waited for the store's word; then the CM is refused, as one that asks anew is at once."""
-        lost = self.patch(self.site.other, "commit", self.lose)
-        self.failureResultOf(self.again(), TryLater)
-        lost.restore()
-        self.site.other.fail()
-        self.failureResultOf(self.again(redelivered=True), TryLater)
-        self.css.take(create("8", moid="uB"), message_id="another", reply_to=CM_REPLIES)
-        self.assertEqual(self.errcodes(), ["INTERNAL"])
-        self.site.pass_seconds(6)
-        self.successResultOf(self.again(redelivered=True))
-        self.assertEqual(self.errcodes(), ["INTERNAL"] * 2)
-
     def test_release_and_delay(self) -> None:
         """Done and answered; again while their store is away: not refused, for they were not."""
         delay = {"type": "CM_MAU_DELAYCONF_REQ", "confE164": "7", "mtreqid": "m", "delay": 5}
@@ -79,9 +65,6 @@ class Repeated(ServedCase):
         self.assertEqual(self.errcodes(), ["", "", ""])
         self.css.take(release("7"), message_id="another", reply_to=CM_REPLIES)
         self.assertEqual(self.errcodes()[3:], ["UNREACHABLE_PLATFORM"])
-
-    async def lose(self, commit: Commit) -> CommitResult:
-        raise StoreError("the link was lost")
 
 
 class Creates(ServedCase):
