@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import msgspec
 
-from tests.figures import FIGURES, simulated
+from tests.figures import FIGURES, not_struck, simulated
 from tests.servers.install import MissingServers, ensure_installed
 from tests.servers.process import guard, new_folder
 from tests.servers.shared import Owner, Sharing
@@ -134,6 +134,9 @@ def main(arguments: list[str]) -> int:
     if results.seconds:
         print("\nSlowest tests:", *slowest(results, SLOWEST), sep="\n")
     print(*simulated(folder), sep="\n")
+    unseen = not_struck(folder)
+    problems += unseen
+    results.failed += len(unseen)
     print(*problems, summary(results), sep="\n", flush=True)
     return 1 if results.failed or problems else 0
 

@@ -14,10 +14,9 @@ from css.simulation.faults import FAULTS
 from css.simulation.platforms import BETWEEN_PLATFORMS
 from css.simulation.program import Total, live, told
 from css.simulation.world import drawn_shape
-from tests.figures import FIGURES
+from tests.figures import FIGURES, SHARES, SITUATIONS
 
 SEEDS = 200
-SHARES = 8
 MINUTES = 10.0
 """What runs at each commit; more by `make simulate`."""
 
@@ -54,8 +53,8 @@ class CommitTierTests(CommitTierCase):
         alone = [fault.name for fault in FAULTS if fault not in BETWEEN_PLATFORMS]
         self.assertEqual(sorted(total.faults), sorted(alone))
         places = {place for by_place in total.by_situation.values() for place in by_place}
-        restoring = {"pending_restore", "restore_asking_rms", "restore_asking_mcu"}
-        self.assertLessEqual({"absent", "asking_rms", "asking_mcu", "ongoing", *restoring}, places)
+        # The rarest one is not met by each share; the runner demands it of all of them together.
+        self.assertLessEqual({*SITUATIONS[:-1]}, places)
 
     def test_share_0(self) -> None:
         """Its share of the seeds."""
