@@ -159,7 +159,7 @@ class LateAcksReleased(Invariant):
 
 
 class RestoresTold(Invariant):
-    """I1. Settled: the CM was told once of each restore."""
+    """I1. Settled: the CM was told once of each restore, and of each newer placement that a list or an ACK showed."""
 
     code = "I1"
 
@@ -172,10 +172,14 @@ class RestoresTold(Invariant):
     def committed(self, c: Committed) -> None:
         """See `Watcher.committed`."""
         commit = c.commit
-        begins = c.result.outcome is Outcome.DONE and commit.set_fields.get("state") == "ongoing"
+        if c.result.outcome is not Outcome.DONE:
+            return
         attempt = c.before.get("attempt")
-        if begins and attempt and c.before["state"] == "creating" and _attempt.decode(attempt).requester is None:
-            record = c.keys.hash(record_key(commit.e164))
+        requester = _attempt.decode(attempt).requester if attempt else None
+        record = c.keys.hash(record_key(commit.e164))
+        began = commit.set_fields.get("state") == "ongoing" and c.before["state"] == "creating" and attempt
+        followed = "epoch" in commit.set_fields and record.get("state") == "ongoing"
+        if requester is None and (began or followed):
             key = (commit.e164, record["ip"], record["pid"])
             self._restored[key] = self._restored.get(key, 0) + 1
 
