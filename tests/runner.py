@@ -25,7 +25,8 @@ from tests.servers.process import guard, new_folder
 from tests.servers.shared import Owner, Sharing
 from tests.trial import Results
 
-WORKERS = 3
+WORKERS = 4
+"""Most tests wait most of the time: more of them than there are cores keep two cores busy."""
 """One more than the cores that `make test` is made for: most of its time is waiting for servers and timers."""
 SLOWEST = 15
 LIMIT_SECONDS = float(os.environ.get("CSS_TEST_LIMIT_SECONDS", "1800"))

@@ -90,11 +90,11 @@ class Judging(SynchronousTestCase):
         self.assertEqual(["trial ended with status 1 though no test failed"], problems)
 
     def test_arguments(self) -> None:
-        """All tests in three workers, unless the caller says otherwise."""
+        """All tests in four workers, unless the caller says otherwise."""
         for given, expected in [
-            ([], ["--jobs=3", "tests"]),
-            (["tests.domain"], ["--jobs=3", "tests.domain"]),
-            (["--rterrors"], ["--jobs=3", "--rterrors", "tests"]),
+            ([], ["--jobs=4", "tests"]),
+            (["tests.domain"], ["--jobs=4", "tests.domain"]),
+            (["--rterrors"], ["--jobs=4", "--rterrors", "tests"]),
             (["-j4"], ["-j4", "tests"]),
             (["--debug", "tests.domain"], ["--debug", "tests.domain"]),
         ]:

@@ -18,7 +18,7 @@ from css.peers.upu import UpuEntry
 from css.ports.planned import CHANNEL, FAMILIES
 from css.simulation.instances import Instance
 from css.simulation.world import Shape, Site, World
-from tests.scale import soaking
+from tests.scale import scaled
 from tests.scenarios.case import NAME, pause, within
 from tests.scenarios.days import HOSTS, USERS, prepare
 from tests.scenarios.ground import ServerGround, reactor, until
@@ -251,7 +251,6 @@ class KilledProcesses(TestCase):
     """Two processes of one platform, real RabbitMQ, Redis and MariaDB."""
 
     timeout = 300
-    skip = None if soaking() else "in the soak; on memory above, bills on real servers also in test_kills"
 
     async def setUp(self) -> None:  # type: ignore[override]
         self.scene = Scene(ServerGround(), status_interval_seconds=600.0)
@@ -294,17 +293,18 @@ class KilledProcesses(TestCase):
         self.assertEqual(upu.table(), self.truth())
 
     async def test_7_11_12_every_instance_is_killed(self) -> None:
-        """UPU's table, bills and status reports, three times over."""
+        """UPU's table, bills and status reports, over one such death; three in the soak."""
+        deaths = scaled(1, 3)
         cm, bmc, nms = self.scene.peers.cm, self.scene.peers.bmc, self.scene.peers.nms
         for n, kind in enumerate(FAMILIES):
             await self.planner.add(kind, f"0{n}", f"{kind} 会议", "u-good")
         await self.start()
-        for n in range(6):
+        for n in range(2 * deaths):
             answer = await within(cm.create(f"70{n}", NAME, "u-good"))
             self.assertEqual(answer["type"], "MAU_CM_CREATECONF_ACK", answer)
             self.running.append(f"70{n}")
         await self.true()
-        for n in range(3):
+        for n in range(deaths):
             ended = [self.running.pop(), self.running.pop()]
             released = [cm.release(e164) for e164 in ended]
             await self.kill()
@@ -314,8 +314,8 @@ class KilledProcesses(TestCase):
             for answer in released:
                 self.assertEqual((await within(answer, 60))["type"], "MAU_CM_RELEASECONF_ACK")
             await self.true()
-        await until(lambda: len(bmc.bills()) == 6, 30, "six bills")
-        self.assertEqual(Counter(bill.e164 for bill in bmc.bills()), {f"70{n}": 1 for n in range(6)})
+        await until(lambda: len(bmc.bills()) == 2 * deaths, 30, "all bills")
+        self.assertEqual(Counter(bill.e164 for bill in bmc.bills()), {f"70{n}": 1 for n in range(2 * deaths)})
         reports = Counter(each.fields["instance"] for each in nms.inbox.all("CSS_STATUS_NTF"))
-        self.assertEqual(reports, {"css-1": 4, "css-2": 4})
+        self.assertEqual(reports, dict.fromkeys(("css-1", "css-2"), deaths + 1))
         self.assertEqual(self.scene.peers.faults(), [])

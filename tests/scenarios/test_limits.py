@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from twisted.internet.defer import Deferred, DeferredSemaphore
 
 from css.peers.rms import Resources
-from tests.scale import scaled, soaking
+from tests.scale import scaled
 from tests.scenarios.case import PATIENT, PLATFORM, USER, OnMemory, OnServers, Scenario, finished, within
 from tests.scenarios.pair import USERS, OnTwoNodes
 from tests.scenarios.takeovercase import TakeoverCase
@@ -121,8 +121,6 @@ class TakeoverLimitsOnMemory(TakeoverLimits, OnMemory):
 
 class TakeoverLimitsOnServers(TakeoverLimits, OnTwoNodes):
     """Two nodes of each server."""
-
-    skip = None if soaking() else "in the soak; on memory above"
 
 
 class LimitsOnMemory(LimitCases, OnMemory):
