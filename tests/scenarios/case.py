@@ -34,6 +34,7 @@ PATIENT: dict[str, float] = {
     "request_timeout_seconds": 20.0,
     "creating_timeout_seconds": 60.0,
     "outbox_lease_seconds": 5.0,
+    "unroutable_seconds": 5.0,
 }
 """Time-outs for tests in which none is to happen, however busy the machine."""
 

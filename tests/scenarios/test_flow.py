@@ -22,8 +22,9 @@ AT_ONCE = 50
 class FlowCases(Scenario):
     """All at once, as fast as answers come."""
 
-    timers: ClassVar[dict[str, float]] = {**PATIENT, "outbox_lease_seconds": 60.0}
-    """A step that takes longer than this lease is carried out once more by the sweep, with the same ids: not here."""
+    timers: ClassVar[dict[str, float]] = {**PATIENT, "outbox_lease_seconds": 60.0, "unroutable_seconds": 60.0}
+    """A step that takes longer than this lease is carried out once more by the sweep, with the same ids: not here. The
+    lease is never longer than what reaches no queue is tried."""
     hosts = tuple(f"10.0.1.{number}" for number in range(1, 8))
     timeout = 600.0
 

@@ -28,6 +28,7 @@ class LimitCases(Scenario):
         "request_timeout_seconds": 120.0,
         "creating_timeout_seconds": 600.0,
         "outbox_lease_seconds": 120.0,
+        "unroutable_seconds": 120.0,
     }
     timeout = 1200.0
 
