@@ -485,8 +485,13 @@ class Stage:
         await self.ground.close()
 
 
+def has_database(service: CssService) -> bool:
+    """Whether an instance has made or found the tables of its database."""
+    return service._links.database is not None
+
+
 def _serves_all(service: CssService) -> bool:
-    return service.work.licences.complete and service._links.database is not None
+    return service.work.licences.complete and has_database(service)
 
 
 def finished(deferreds: list[Deferred[Any]]) -> Deferred[list[Any]]:

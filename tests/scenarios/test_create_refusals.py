@@ -8,6 +8,7 @@ import msgspec
 
 from css.handlers.startup import Phase
 from tests.scenarios.case import E164, NAME, PLATFORM, USER, OnMemory, OnServers, Scenario, until, within
+from tests.scenarios.ground import has_database
 
 
 class DomainRefusals(Scenario):
@@ -181,6 +182,7 @@ class OwnPlatformRefusals(Scenario):
         service = self.stage.instance(PLATFORM, "css-1", **self.timers)
         await until(lambda: service.startup.phase is Phase.ABNORMAL, what="it has heard of that")
         await self.refused("PLATFORM_ABNORMAL")
+        await until(lambda: has_database(service), what="its tables are there, though nothing is served")
 
     async def test_abnormal_at_the_start(self) -> None:
         await self._begin_abnormal()
