@@ -26,6 +26,13 @@ class StoreClocks:
         """The clock of a platform's store, milliseconds since the epoch."""
         return self.local_ms() + self._offsets_ms.get(platform, self._last_ms)
 
+    async def know(self, store: IConferenceStore) -> None:
+        """Measure a store's clock, unless that has been done: a machine's own may be wrong by hours. Fails with
+        `StoreError`.
+        """
+        if store.platform not in self._offsets_ms:
+            await self.refresh(store)
+
     async def refresh(self, store: IConferenceStore) -> None:
         """Measure a store's clock; half of the round trip is taken off. Fails with `StoreError`."""
         asked_ms = self.local_ms()

@@ -4,6 +4,7 @@ for the store that knows of it."""
 from __future__ import annotations
 
 import itertools
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
 
 import msgspec
@@ -54,6 +55,8 @@ class _Doubted(msgspec.Struct, frozen=True, array_like=True):
     refusal: bytes
     needs: str = ""
     """It waits for this platform's store; empty: for the broker only."""
+    turn: str = ""
+    """Another one each time that it is kept."""
 
 
 class Doubtful:
@@ -98,7 +101,7 @@ class Doubtful:
         @param refusal: for its requester, should it be too late; None: nobody awaits an answer.
         """
         asked = (refusal.requester, refusal.certain, encode(refusal.message)) if refusal else (None, False, b"")
-        await self._keep(e164, _Doubted(platform, outgoing, self._now_ms() + DOUBT_MS, *asked))
+        await self._keep(e164, DOUBT_MS, _Doubted(platform, outgoing, 0, *asked))
         self._tally.count("forwards_in_doubt")
         self.log.info("{e164}: what was for {platform} is sent again later", e164=e164, platform=platform)
 
@@ -113,21 +116,24 @@ class Doubtful:
             delivery.reply_to,
             headers=dict(delivery.headers),
         )
-        await self._keep(e164, _Doubted(self._own, outgoing, self._now_ms() + WAIT_MS, None, False, b"", platform))
+        await self._keep(e164, WAIT_MS, _Doubted(self._own, outgoing, 0, None, False, b"", platform))
         self._tally.count("requests_waiting")
         self.log.info("{e164}: a request waits for the store of {platform}", e164=e164, platform=platform)
 
-    async def _keep(self, e164: str, doubted: _Doubted) -> None:
+    async def _keep(self, e164: str, for_ms: int, doubted: _Doubted) -> None:
         store, marked = self._stores.get(self._own), doubted.outgoing.message_id
         if store is None:
             raise StoreError(f"no store of {self._own}")
-        identity = ("id", marked) if marked else (self._session, next(self._numbers))
+        await self._clocks.know(store)
+        turn = (self._session, next(self._numbers))
+        doubted = msgspec.structs.replace(doubted, until_ms=self._now_ms() + for_ms, turn=message_id("turn", *turn))
+        identity = ("id", marked) if marked else turn
         kept_id = f"{e164}?{message_id('doubtful', *identity)}"
         await store.commit(
             Commit(
                 e164=kept_id,
                 touch_record=False,
-                answers=(_memory(kept_id, msgspec.msgpack.encode(doubted)),),
+                answers=(_memory(kept_id, b64encode(msgspec.msgpack.encode(doubted))),),
                 index_add={INDEX: self._now_ms() + RETRY_MS},
             )
         )
@@ -135,6 +141,8 @@ class Doubtful:
     async def tick(self) -> None:
         """Send again what is due. Fails with `StoreError`."""
         store = self._stores.get(self._own)
+        if store is not None:
+            await self._clocks.know(store)
         while store is not None:
             due = await store.claim_due(INDEX, RETRY_MS, PAGE)
             await all_of(self._again(store, kept_id) for kept_id in due)
@@ -143,14 +151,19 @@ class Doubtful:
 
     async def _again(self, store: IConferenceStore, kept_id: str) -> None:
         text = (await store.load(kept_id, _memory_key(kept_id))).request
+        guards: tuple[tuple[str, str], ...] = ()
         if text is not None and text != _SETTLED:
-            doubted = msgspec.msgpack.decode(text, type=_Doubted)
+            doubted = msgspec.msgpack.decode(b64decode(text), type=_Doubted)
             self._probe("doubtful", "before_publish")
             if not await self._sent(doubted) and not await self._refused(store, kept_id, doubted):
                 return
             self._probe("doubtful", "after_confirm")
+            # Whoever got it meanwhile may have kept it once more: that is for the next round.
+            guards = ((f"css/req/{_memory_key(kept_id)}", text.decode()),)
         settled = (_memory(kept_id, _SETTLED),)
-        await store.commit(Commit(e164=kept_id, touch_record=False, answers=settled, index_drop=(INDEX,)))
+        await store.commit(
+            Commit(e164=kept_id, touch_record=False, answers=settled, index_drop=(INDEX,), guards=guards)
+        )
 
     async def _sent(self, doubted: _Doubted) -> bool:
         """@return: whether the broker that is to have it has it now."""

@@ -87,7 +87,8 @@ class Composer:
         @param conference: the record after the step, or, if the step ends it, the one before.
         @param identity: (epoch, version, salt) of the step, from which the message ids are made.
         """
-        sheet = _Sheet(self._own, self._cm_peer(conference.source), conference, identity, now_ms)
+        peers = self._platforms().peers
+        sheet = _Sheet(self._own, self._cm_peer(conference.source), peers, conference, identity, now_ms)
         for effect in effects:
             _WRITERS[type(effect)](sheet, effect)
         return sheet.composed
@@ -100,9 +101,12 @@ class Composer:
 class _Sheet:
     """Where the effects of one step are written."""
 
-    def __init__(self, own: str, cm_peer: str, c: Conference, identity: Identity, now_ms: int) -> None:
+    def __init__(
+        self, own: str, cm_peer: str, peers: tuple[str, ...], c: Conference, identity: Identity, now_ms: int
+    ) -> None:
         self.own = own
         self.cm_peer = cm_peer
+        self.peers = peers
         self.c = c
         self.now_ms = now_ms
         self.composed = Composed({}, [], {})
@@ -298,8 +302,12 @@ def _tell_delayed(s: _Sheet, effect: fx.TellDelayed) -> None:
 def _tell_mcu_delayed(s: _Sheet, effect: fx.TellMcuDelayed) -> None:
     c = s.c
     message = control.McuDurationNotice(confE164=c.e164, endtime=c.endtime, duration=c.duration)
-    peer = c.platformmoid if c.platformmoid != s.own else ""
-    s.send(Kind.COMMAND, (to.DEFAULT, to.mcu_queue(c.ip, c.pid)), encode(message), peer=peer)
+    where = (to.DEFAULT, to.mcu_queue(c.ip, c.pid))
+    if c.platformmoid in (s.own, *s.peers):
+        s.send(Kind.COMMAND, where, encode(message), peer=c.platformmoid if c.platformmoid != s.own else "")
+    else:
+        # Two platforms that back one up know only that one, not each other.
+        s.send(Kind.COMMAND, where, encode(message), platform=c.platformmoid)
 
 
 def _tell_released(s: _Sheet, effect: fx.TellReleased) -> None:

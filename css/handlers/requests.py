@@ -97,6 +97,7 @@ class Answers:
         @raise HandedOn: a copy of it was handed on, so that it may be answered elsewhere.
         @raise StoreError: the store is away.
         """
+        await self._clocks.know(store)
         now_ms = self._clocks.now_ms(store.platform)
         kind, outgoing = self._answer_to(requester, certain, message)
         write = remembered(requester, outgoing, only_new=certain)
@@ -181,6 +182,8 @@ class Answers:
             raise BusError("an answer could neither be delivered nor kept") from error
 
     async def _keep(self, store: IConferenceStore, letter: Letter, origin: str) -> None:
+        await self._clocks.know(store)
+        letter = msgspec.structs.replace(letter, born_ms=self._clocks.now_ms(store.platform))
         lane = peer_lane(origin) if origin else lane_at_home(letter.kind, letter.outgoing.exchange)
         mark = f"0.0.{letter.outgoing.message_id}"
         entries = self._outbox.entries({lane: Parcel([letter], [], [])}, mark, letter.born_ms)

@@ -249,6 +249,16 @@ class BetweenPlatforms(Case):
         self.assertIn(b"MAU_CMU_CONFDURATION_NTF", told.body)
         self.assertIn("0755001", self.site.store.server.keyspace.sorted_set("css/index/due/pB").scores)
 
+    def test_of_this_platform_on_one_that_is_no_peer(self) -> None:
+        """Two platforms that back the same one up know nothing of each other: the one where it runs tells its MCU."""
+        self.run_one()
+        css = self.move(platformmoid="pC", ip="10.0.0.1")
+        self.ask_to_delay(css)
+        dump = self.site.store.dump()
+        (told,) = dump["css/out/pC/own/0755001"].values()
+        self.assertIn(b"MAU_CMU_CONFDURATION_NTF", told)
+        self.assertEqual([key for key in dump if key.startswith("css/out/pA/peer/")], [])
+
     def test_of_another_platform_that_is_served(self) -> None:
         """As at home, in the other store."""
         self.of_pb()

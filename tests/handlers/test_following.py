@@ -118,6 +118,26 @@ class BegunInAnotherStore(SiteCase):
         self.assertEqual(self.site.record("7", self.site.other)["state"], "creating")
         self.assertEqual([key for key in self.site.store.dump() if "doubtful" in key], [])
 
+    def test_it_waits_once_more_before_that_is_noted(self) -> None:
+        """It comes out of the queue, and the other store is away again, before what kept it has forgotten it."""
+        self.begin_in_vain()
+        self.site.other.fail()
+        self.successResultOf(self.again(redelivered=True))
+        self.site.other.recover()
+        commit = self.site.store.commit
+
+        async def slow(each: Commit) -> CommitResult:
+            slowed.restore()
+            self.site.other.fail()
+            self.successResultOf(self.again(Instance(self.site, slot=2)))
+            return await commit(each)
+
+        slowed = self.patch(self.site.store, "commit", slow)
+        self.tick()
+        self.site.other.recover()
+        self.tick()
+        self.assertEqual(self.waiting(), ["create-7"] * 2)
+
     def test_nothing_tells_it_from_others(self) -> None:
         """It can't be put into the queue again: it stays there."""
         self.css.take(create("7", moid="uB", mtreqid="m"), reply_to=CM_REPLIES)

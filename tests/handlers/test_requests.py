@@ -271,6 +271,15 @@ class Undelivered(SiteCase):
         self.swept()
         self.assertEqual(self.errcodes(), ["PLATFORM_ABNORMAL"])
 
+    def test_by_a_clock_that_is_wrong(self) -> None:
+        """An instance that has just started, an hour ahead of Redis: what it leaves behind is due soon all the same."""
+        self.site.set_states(pA="abnormal")
+        now_ms, hour_ms = self.site.store.server.keyspace.now_ms, 3_600_000
+        self.patch(self.site.store.server.keyspace, "now_ms", lambda: now_ms() - hour_ms)
+        self.successResultOf(self.cut_off(create(), reply_to=CM_REPLIES))
+        self.swept()
+        self.assertEqual(self.errcodes(), ["PLATFORM_ABNORMAL"])
+
     def test_while_abnormal_without_the_store(self) -> None:
         """It can't be written either: the request is given back."""
         self.site.set_states(pA="abnormal")
