@@ -26,7 +26,7 @@ else
 	@$(PY) -m css.demo
 endif
 
-test: setup lint  ## lint, then all tests on private servers (TESTS="tests.domain" for some of them)
+test: setup  ## lint and all tests on private servers (TESTS="tests.domain" for some of them)
 	@$(PY) -m tests.runner $(TESTS)
 
 lint: setup  ## ruff and mypy

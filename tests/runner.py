@@ -27,7 +27,6 @@ from tests.trial import Results
 
 WORKERS = 4
 """Most tests wait most of the time: more of them than there are cores keep two cores busy."""
-"""One more than the cores that `make test` is made for: most of its time is waiting for servers and timers."""
 SLOWEST = 15
 LIMIT_SECONDS = float(os.environ.get("CSS_TEST_LIMIT_SECONDS", "1800"))
 """A run that takes longer is ended, and has failed."""

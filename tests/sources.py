@@ -33,6 +33,26 @@ class Source:
         """Its syntax tree."""
         return ast.parse(self.text, self.path)
 
+    @functools.cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All nodes of its syntax tree: many rules go through them."""
+        return tuple(ast.walk(self.tree))
+
+    @functools.cached_property
+    def imports(self) -> dict[str, str]:
+        """Name in the module -> dotted name of what it was imported from; relative imports resolved."""
+        names: dict[str, str] = {}
+        for node in self.nodes:
+            if isinstance(node, ast.Import):
+                names.update(
+                    (each.asname or _top(each.name), each.name if each.asname else _top(each.name))
+                    for each in node.names
+                )
+            elif isinstance(node, ast.ImportFrom):
+                base = imported_from(self, node)
+                names.update((each.asname or each.name, f"{base}.{each.name}") for each in node.names)
+        return names
+
     def at(self, node: ast.AST, says: str) -> str:
         """A violation, with its place."""
         return f"{self.path}:{getattr(node, 'lineno', 1)}: {says}"
@@ -52,20 +72,6 @@ def dotted(node: ast.expr) -> str:
     if isinstance(node, ast.Attribute) and (base := dotted(node.value)):
         return f"{base}.{node.attr}"
     return ""
-
-
-def imported_names(source: Source) -> dict[str, str]:
-    """Name in the module -> dotted name of what it was imported from; relative imports resolved."""
-    names: dict[str, str] = {}
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Import):
-            names.update(
-                (each.asname or _top(each.name), each.name if each.asname else _top(each.name)) for each in node.names
-            )
-        elif isinstance(node, ast.ImportFrom):
-            base = imported_from(source, node)
-            names.update((each.asname or each.name, f"{base}.{each.name}") for each in node.names)
-    return names
 
 
 def imported_from(source: Source, node: ast.ImportFrom) -> str:

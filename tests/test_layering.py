@@ -67,7 +67,7 @@ def part_of(module: str, modules: frozenset[str]) -> str:
 
 def imports(source: Source, modules: frozenset[str]) -> Iterator[tuple[ast.AST, str]]:
     """Every name that a module imports, dotted and absolute: the module, where there is one, else what is in it."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Import):
             yield from ((node, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -123,7 +123,7 @@ def reactor_violations(every: list[Source]) -> list[str]:
         if f"{source.module}.".startswith(tuple(f"{user}." for user in ITS_USERS)):
             continue
         named = [(node, name) for node, name in imports(source, modules) if name == GLOBAL_REACTOR]
-        reached = [(node, dotted(node)) for node in ast.walk(source.tree) if isinstance(node, ast.Attribute)]
+        reached = [(node, dotted(node)) for node in source.nodes if isinstance(node, ast.Attribute)]
         uses = [*named, *((node, name) for node, name in reached if name.endswith("internet.reactor"))]
         found += [source.at(node, "the reactor is an argument, never the global one") for node, _ in uses]
     return found

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.sources import Source, dotted, imported_names, sources
+from tests.sources import Source, dotted, sources
 
 MOST_LINES = 500
 LOG_LEVELS = frozenset({"debug", "info", "warn", "error", "critical", "failure"})
@@ -33,7 +33,7 @@ def async_starts(every: list[Source]) -> list[str]:
     return [
         source.at(node, f"{node.name} may not be async: it would never run")
         for source in every
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.AsyncFunctionDef) and node.name in ("startService", "privilegedStartService")
     ]
 
@@ -47,7 +47,7 @@ def async_tests(every: list[Source]) -> list[str]:
         yield name
         if name in classes and name not in seen:
             source, node = classes[name]
-            names = imported_names(source)
+            names = source.imports
             for base in node.bases:
                 first, _, rest = dotted(base).partition(".")
                 meant = names.get(first, f"{source.module}.{first}")
@@ -70,7 +70,7 @@ def inline_callbacks(every: list[Source]) -> list[str]:
     return [
         source.at(node, "async def takes the place of inlineCallbacks")
         for source in every
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if (isinstance(node, ast.alias) and node.name in names)
         or (isinstance(node, ast.Attribute) and node.attr in names)
     ]
@@ -81,7 +81,7 @@ def formatted_logs(every: list[Source]) -> list[str]:
     return [
         source.at(node, "give the log fields, not a finished text")
         for source in every
-        for node in ast.walk(source.tree)
+        for node in source.nodes
         if isinstance(node, ast.Call) and _is_log_call(node) and any(_is_finished(text) for text in node.args)
     ]
 
@@ -104,11 +104,11 @@ def wire_names(every: list[Source]) -> list[str]:
 
 
 def _classes(source: Source) -> Iterator[ast.ClassDef]:
-    return (node for node in ast.walk(source.tree) if isinstance(node, ast.ClassDef))
+    return (node for node in source.nodes if isinstance(node, ast.ClassDef))
 
 
 def _strings(source: Source) -> Iterator[tuple[ast.Constant, str]]:
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node, node.value
 

@@ -20,7 +20,7 @@ from twisted.trial._dist.disttrial import DistTrialRunner
 from twisted.trial.reporter import TreeReporter
 from twisted.trial.unittest import Todo
 
-BUSY = "tests.simulation."
+BUSY = ("tests.simulation.", "tests.test_lint.")
 WAITING = "tests.scenarios."
 
 
