@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from twisted.logger import Logger
 
 from css.handlers.liveness import Liveness
 from css.handlers.restoring import Restoring
 from css.handlers.tally import Tally
-from css.ports.store import IPlatformState, McuHost, McuSeen, StoreError
+from css.ports.store import IPlatformState, McuSeen, StoreError
 
 LEASE_MS = 5_000
 PAGE = 100
@@ -107,21 +108,22 @@ class RoomWatch:
         self._restoring = restoring
 
     async def tick(self) -> None:
-        """One round. Fails with the last `StoreError`, after all rooms have been looked at."""
+        """One round. Fails with the last `StoreError`, after all rooms and their hosts have been looked at."""
         failed: StoreError | None = None
-        rooms = sorted(await self._state().abnormal_rooms())
-        hosts = await self._state().hosts() if rooms else []
-        for roommoid in rooms:
+        for void in await self._voids():
             try:
-                await self._restoring.void_room(roommoid)
-                await self._void_hosts([host for host in hosts if host.roommoid == roommoid])
+                await void()
             except StoreError as error:
                 failed = error
         if failed is not None:
             raise failed
 
-    async def _void_hosts(self, hosts: list[McuHost]) -> None:
-        """What was placed on a host before it said in which room it is has the room that RMS gave in its record."""
-        for host in hosts:
-            for pid in host.processes:
-                await self._restoring.void_process(host.ip, pid, host.roommoid)
+    async def _voids(self) -> list[Callable[[], Awaitable[int]]]:
+        """What takes all off each abnormal room, and off each process of its hosts: what was placed on a host before it
+        said in which room it is has the room that RMS gave in its record."""
+        rooms = await self._state().abnormal_rooms()
+        voids: list[Callable[[], Awaitable[int]]] = [partial(self._restoring.void_room, room) for room in sorted(rooms)]
+        for host in await self._state().hosts() if rooms else []:
+            if host.roommoid in rooms:
+                voids += [partial(self._restoring.void_process, host.ip, pid, host.roommoid) for pid in host.processes]
+        return voids

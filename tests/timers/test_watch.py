@@ -269,6 +269,17 @@ class Rooms(WatchCase):
         command = self.site.bodies(f"cmu.conf.q:{HOSTS[0]}:11")[-1]
         self.assertEqual(command["type"], "MAU_MCU_RELEASECONF_CMD")
 
+    def test_one_store_away_holds_up_no_host(self) -> None:
+        """What is in the other stores is taken off every host of the room."""
+        for e164, ip in (("1", HOSTS[0]), ("2", HOSTS[1])):
+            self.accept(self.give(self.ask(e164=e164), ip, roommoid="room-rms"))
+        now_ms = done(self.site.store.now_ms())
+        done(self.site.state.note_seen([McuSeen(ip, "11", now_ms, "room-1") for ip in HOSTS[:2]]))
+        done(self.site.state.set_room("room-1", True))
+        self.site.other.fail()
+        self.fails(self.css.room_watch.tick())
+        self.assertEqual((self.state_of("1"), self.state_of("2")), ("pending_restore", "pending_restore"))
+
     def test_one_store_away_holds_up_no_other_room(self) -> None:
         """Each room is looked at."""
         for e164, room in (("1", "room-1"), ("2", "room-2")):
