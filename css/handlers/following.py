@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from twisted.logger import Logger
 
+from css.domain.conference import Requester
 from css.handlers.doubtful import Doubtful, Refusal
 from css.handlers.forwarding import Forwarding
 from css.handlers.requests import Answers
@@ -88,7 +89,7 @@ class Following:
         try:
             await self._answers.give(store, e164, *answer)
         except StoreError:
-            await self._wait(e164, store.platform, delivery)
+            await self._wait(e164, store.platform, refusal.requester, delivery)
 
     async def _knowing(self, e164: str, platform: str, refusal: Refusal, delivery: Delivery) -> IConferenceStore | None:
         """Another platform's store, if it does not know the request yet."""
@@ -98,17 +99,17 @@ class Following:
                 raise StoreError(f"the store of {platform} is away")
             known = (await store.load("", requester.request_key)).request
         except StoreError:
-            await self._wait(e164, platform, delivery)
+            await self._wait(e164, platform, requester, delivery)
             return None
         if known is None:
             return store
         await self._answers.repeat(store, known, requester)
         return None
 
-    async def _wait(self, e164: str, platform: str, delivery: Delivery) -> None:
+    async def _wait(self, e164: str, platform: str, requester: Requester, delivery: Delivery) -> None:
         """Not in the queue: what waits there holds up others."""
-        if not delivery.message_id and not delivery.correlation_id:
-            # Published again it could not be told from another one.
+        if not (delivery.message_id or delivery.correlation_id or requester.mtreqid):
+            # Only the broker's flag tells what it is: published again it could not be told from another one.
             raise StoreError(f"{e164}: the store of {platform}, in which it was begun, is away")
         await self._doubtful.keep_here(e164, platform, delivery)
 

@@ -138,12 +138,26 @@ class BegunInAnotherStore(SiteCase):
         self.tick()
         self.assertEqual(self.waiting(), ["create-7"] * 2)
 
-    def test_nothing_tells_it_from_others(self) -> None:
-        """It can't be put into the queue again: it stays there."""
-        self.css.take(create("7", moid="uB", mtreqid="m"), reply_to=CM_REPLIES)
+    def test_known_by_its_mtreqid(self) -> None:
+        """As from a CM that sets no properties of messages: it waits outside the queue, too."""
+        asked = create("7", moid="uB", mtreqid="m")
+        self.css.take(asked)
         self.site.other.fail()
-        again = self.css.begin(create("7", moid="uB", mtreqid="m"), reply_to=CM_REPLIES)
-        self.failureResultOf(again, TryLater)
+        self.css.take(asked)
+        self.tick()
+        self.assertEqual(self.site.letters(to.CM_QUEUE), [])
+        self.site.other.recover()
+        self.tick()
+        (waited,) = self.site.letters(to.CM_QUEUE)
+        self.css.take(waited.body)
+        self.assertEqual((self.errcodes(), self.css.tally["request_repeated"]), ([], 1))
+
+    def test_nothing_tells_it_from_others(self) -> None:
+        """But the broker's flag: it can't be put into the queue again, and stays there."""
+        asked = create("7", moid="uB", mtreqid="")
+        self.css.take(asked, redelivered=True)
+        self.site.other.fail()
+        self.failureResultOf(self.css.begin(asked, redelivered=True), TryLater)
 
     def test_the_own_platform_is_abnormal(self) -> None:
         """What may have been begun is not refused until the store that knows can be asked; and it remembers that."""
