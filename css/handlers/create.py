@@ -68,7 +68,7 @@ class Creating:
         self._following = following
         self._placing = placing
         self._tally = tally
-        self._others = OthersAnswers(own, steps.clocks, tally)
+        self._others = OthersAnswers(own, stores, steps.clocks, tally)
 
     @property
     def routes(self) -> Routes:

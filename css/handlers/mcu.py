@@ -64,7 +64,7 @@ class McuAnswers:
         self._doubts = doubts
         self._tracker = tracker
         self._tally = tally
-        self._others = OthersAnswers(own, steps.clocks, tally)
+        self._others = OthersAnswers(own, stores, steps.clocks, tally)
 
     @property
     def routes(self) -> Routes:

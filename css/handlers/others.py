@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from css.domain.conference import parse_placement
 from css.handlers.clocks import StoreClocks
 from css.handlers.dispatch import MessageHandler
 from css.handlers.tally import Tally
 from css.messages.base import Message
 from css.ports.bus import Delivery
-from css.ports.store import StoreError
+from css.ports.store import IConferenceStore, StoreError
 
 MOST_WAITING = 5
 """How many such answers of one queue wait at a time, at most half of what it may have in flight (`[amqp] prefetch`)."""
@@ -21,11 +23,13 @@ class OthersAnswers:
 
     What is dropped is known again: an MCU lists what it has started, and what is silent has a deadline.
 
-    @param own: moid of the own platform, without whose Redis nothing is done anyway.
+    @param own: moid of the own platform, without whose Redis nothing is done anyway: while that is away all wait.
+    @param stores: the stores of the own and the possible platforms, by moid.
     """
 
-    def __init__(self, own: str, clocks: StoreClocks, tally: Tally) -> None:
+    def __init__(self, own: str, stores: Mapping[str, IConferenceStore], clocks: StoreClocks, tally: Tally) -> None:
         self._own = own
+        self._stores = stores
         self._clocks = clocks
         self._tally = tally
         self._given_back_ms: list[int] = []
@@ -38,11 +42,15 @@ class OthersAnswers:
                 await handler(message, delivery)
             except StoreError:
                 placement = parse_placement(delivery.correlation_id)
-                if placement is None or placement[0] == self._own or self._may_wait():
+                if placement is None or placement[0] == self._own or self._is_own_away() or self._may_wait():
                     raise
                 self._tally.count("others_answers_dropped")
 
         return handle
+
+    def _is_own_away(self) -> bool:
+        store = self._stores.get(self._own)
+        return store is None or not store.available
 
     def _may_wait(self) -> bool:
         now_ms = self._clocks.local_ms()

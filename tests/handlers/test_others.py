@@ -79,3 +79,11 @@ class StoreAway(SiteCase):
         self.site.store.fail()
         handled = [self.css.begin(resources(), to.RMS_REPLY_QUEUE, correlation_id=correlation_id) for _ in range(MANY)]
         self.assertEqual(self.given_back(handled), MANY)
+
+    def test_own_store_needed_for_others(self) -> None:
+        """For the MCUs' places, say: theirs is there, so nothing but the own one keeps them, and none is dropped."""
+        asked = [self.ask(e164=f"7{number}", moid="uB") for number in range(MANY)]
+        self.site.store.fail()
+        begin = self.css.begin
+        handled = [begin(resources(), to.RMS_REPLY_QUEUE, correlation_id=each) for each in asked]
+        self.assertEqual((self.given_back(handled), self.css.tally["others_answers_dropped"]), (MANY, 0))
