@@ -57,6 +57,7 @@ class Controlling:
             world.own_bus,
             world.stores,
             self.monitoring.overdue,
+            core.tally,
             core.settings.timers.monitor_timeout_seconds,
         )
 

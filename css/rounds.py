@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 
 from css.core import Core, milliseconds
 from css.domain.conference import due_index
+from css.handlers.due import DueWork
 from css.handlers.rebuilding import Rebuilding
 from css.handlers.restoring import Restoring
 from css.handlers.takeover import Takeover
 from css.ports.store import IConferenceStore
-from css.timers.due import DueWork
 from css.timers.restore import RestoreTimer
 from css.timers.watch import McuWatch, RoomWatch
 
@@ -48,7 +48,7 @@ def conference_rounds(
         core.tally,
     )
     return [
-        ("deadlines", DUE_SECONDS, DueWork(due_index(core.own), world.stores, overdue).tick),
+        ("deadlines", DUE_SECONDS, DueWork(due_index(core.own), world.stores.values, overdue, core.tally).tick),
         ("takeover", RESTORE_SECONDS, takeover.tick),
         ("restores", RESTORE_SECONDS, restores.tick),
         ("others' placements", OTHERS_SECONDS, takeover.watch_others),

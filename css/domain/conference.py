@@ -6,6 +6,8 @@ import enum
 
 import msgspec
 
+from css.domain.errors import Unreadable
+
 Fields = dict[str, str]
 
 HIGHEST_PRIORITY = 9
@@ -260,12 +262,12 @@ def to_conf_fields(conference: Conference) -> Fields:
 def from_fields(e164: str, record: Fields, conf: Fields) -> Conference:
     """The conference that two hashes hold.
 
-    @raise ValueError: a field is missing or is not what this version writes.
+    @raise Unreadable: a field is missing or is not what this version writes.
     """
     try:
         return _from_fields(e164, record, conf)
     except (KeyError, ValueError, msgspec.MsgspecError) as error:
-        raise ValueError(f"confex/{e164} can't be read: {error!r}") from error
+        raise Unreadable(f"confex/{e164} can't be read: {error!r}") from error
 
 
 def _from_fields(e164: str, record: Fields, conf: Fields) -> Conference:

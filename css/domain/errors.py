@@ -1,8 +1,12 @@
-"""The error codes that CSS puts into a NACK."""
+"""The error codes that CSS puts into a NACK, and what can't be read."""
 
 from __future__ import annotations
 
 import enum
+
+
+class Unreadable(ValueError):
+    """What a store has is not what this version writes. Another look finds the same."""
 
 
 class ErrCode(enum.StrEnum):

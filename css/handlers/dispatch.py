@@ -20,7 +20,7 @@ from css.messages.codec import Malformed, decode, nack_for_malformed, wire_type
 from css.messages.licences import LicenseRequest
 from css.ports.bus import BadMessage, BusError, Delivery, IBus, NotConnected, Outgoing, TryLater, Unroutable
 from css.ports.sql import SqlError
-from css.ports.store import StoreError
+from css.ports.store import StoreError, WrongType
 
 MessageHandler = Callable[[Any, Delivery], Awaitable[None]]
 Routes = Mapping[type[Message], MessageHandler]
@@ -94,10 +94,8 @@ class Dispatcher:
         self._notice(message)
         try:
             await handler(message, delivery)
-        except (StoreError, BusError, SqlError, TryLater, BadMessage):
-            raise
         except Exception as error:
-            if not delivery.redelivered:
+            if _may_pass(error) or not delivery.redelivered:
                 raise
             await self._give_up(delivery, error)
             return
@@ -161,6 +159,12 @@ class Dispatcher:
             self._tally.count("parked_without_headers")
             bare = Outgoing(to.DEFAULT, to.PARK_QUEUE, delivery.body, message_id("bare", delivery.message_id))
             await self._bus.publish(parked(bare, reason, delivery.queue, **headers))
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether a delivery's handler may do better later, however often it has failed."""
+    awaited = isinstance(error, StoreError | BusError | SqlError | TryLater | BadMessage)
+    return awaited and not isinstance(error, WrongType)
 
 
 def _requester_of(malformed: Malformed, delivery: Delivery) -> tuple[str, str] | None:

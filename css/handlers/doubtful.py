@@ -11,14 +11,15 @@ import msgspec
 from twisted.logger import Logger
 
 from css.domain.conference import Requester
+from css.domain.errors import Unreadable
 from css.handlers import addresses as to
 from css.handlers.clocks import StoreClocks
+from css.handlers.due import DueWork
 from css.handlers.effects import ANSWER_KEPT_SECONDS
 from css.handlers.letters import message_id
 from css.handlers.probes import Probe, no_probe
 from css.handlers.requests import Answers
 from css.handlers.tally import Tally
-from css.handlers.tracker import all_of
 from css.handlers.trails import Trail, Trails
 from css.messages.base import Message
 from css.messages.codec import decode, encode
@@ -32,7 +33,6 @@ DOUBT_MS = 60_000
 WAIT_MS = 540_000
 """How long a request waits here for the store that knows of it: then it is looked at again, whatever is away."""
 RETRY_MS = 1_000
-PAGE = 100
 _SETTLED = b"settled"
 
 
@@ -94,6 +94,7 @@ class Doubtful:
         self._session = session
         self._probe = probe
         self._numbers = itertools.count(1)
+        self._due = DueWork(INDEX, self._own_store, self._again, tally, RETRY_MS)
 
     async def keep(self, e164: str, platform: str, outgoing: Outgoing, refusal: Refusal | None) -> None:
         """Send it again until the other platform's broker has it, or it is too late. Fails with `StoreError`.
@@ -140,20 +141,19 @@ class Doubtful:
 
     async def tick(self) -> None:
         """Send again what is due. Fails with `StoreError`."""
-        store = self._stores.get(self._own)
-        if store is not None:
+        for store in self._own_store():
             await self._clocks.know(store)
-        while store is not None:
-            due = await store.claim_due(INDEX, RETRY_MS, PAGE)
-            await all_of(self._again(store, kept_id) for kept_id in due)
-            if len(due) < PAGE:
-                return
+        await self._due.tick()
+
+    def _own_store(self) -> list[IConferenceStore]:
+        store = self._stores.get(self._own)
+        return [] if store is None else [store]
 
     async def _again(self, store: IConferenceStore, kept_id: str) -> None:
         text = (await store.load(kept_id, _memory_key(kept_id))).request
         guards: tuple[tuple[str, str], ...] = ()
         if text is not None and text != _SETTLED:
-            doubted = msgspec.msgpack.decode(b64decode(text), type=_Doubted)
+            doubted = _decode(text)
             self._probe("doubtful", "before_publish")
             if not await self._sent(doubted) and not await self._refused(store, kept_id, doubted):
                 return
@@ -208,6 +208,14 @@ class Doubtful:
 
     def _now_ms(self) -> int:
         return self._clocks.now_ms(self._own)
+
+
+def _decode(text: bytes) -> _Doubted:
+    """@raise Unreadable: it is none."""
+    try:
+        return msgspec.msgpack.decode(b64decode(text), type=_Doubted)
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise Unreadable(f"what is remembered of a request that is to be sent again: {error}") from error
 
 
 def _memory_key(kept_id: str) -> str:

@@ -8,17 +8,18 @@ import msgspec
 from twisted.logger import Logger
 
 from css.domain.conference import Conference, Requester
-from css.domain.errors import ErrCode
+from css.domain.errors import ErrCode, Unreadable
 from css.domain.monitoring import find
 from css.handlers import addresses as to
 from css.handlers.clocks import StoreClocks
+from css.handlers.due import DueWork
 from css.handlers.effects import ANSWER_KEPT_SECONDS, Parcel, answer_address, remembered
 from css.handlers.letters import ASK_LANE, Kind, Letter, message_id
 from css.handlers.outbox import Outbox
 from css.handlers.probes import Probe, no_probe
 from css.handlers.requests import Answers, answer_lane, pending
 from css.handlers.tally import Tally
-from css.handlers.tracker import Tracker, all_of
+from css.handlers.tracker import Tracker
 from css.handlers.trails import HandedOn, without_trail
 from css.messages.catalogue import answer_type
 from css.messages.codec import encode, wire_type
@@ -30,8 +31,6 @@ INDEX = "passed"
 """Index of what awaits an MCU's answer, by its deadline; members are correlation ids."""
 ANSWERED = b"answered"
 """What is remembered of a request once it has been answered: what comes later is not awaited."""
-LEASE_MS = 5_000
-PAGE = 100
 
 
 class Passed(msgspec.Struct, frozen=True, array_like=True):
@@ -77,6 +76,7 @@ class PassedRequests:
         self._session = session
         self._probe = probe
         self._count = 0
+        self._due = DueWork(INDEX, self._stores, self._is_silent, tally)
         self.stopped: Callable[[str, str, int], Awaitable[None]] = _nobody_listens
         """Called with (e164, `monitorid`, `started_ms`) when an MCU acknowledges the stop of a monitor, before the
         requester is answered. It must not fail."""
@@ -144,12 +144,11 @@ class PassedRequests:
 
     async def tick(self) -> None:
         """Refuse what has not been answered in time. Fails with `StoreError`."""
+        await self._due.tick()
+
+    def _stores(self) -> list[IConferenceStore]:
         store = self._store()
-        while store is not None:
-            due = await store.claim_due(INDEX, LEASE_MS, PAGE)
-            await all_of(self._is_silent(store, passed_id) for passed_id in due)
-            if len(due) < PAGE:
-                return
+        return [] if store is None else [store]
 
     async def _is_silent(self, store: IConferenceStore, passed_id: str) -> None:
         text = (await store.load(passed_id, _memory_key(passed_id))).request
@@ -232,5 +231,13 @@ def _memory(passed_id: str, value: bytes) -> RequestWrite:
     return RequestWrite(_memory_key(passed_id), value, ANSWER_KEPT_SECONDS)
 
 
+def _decode(text: bytes) -> Passed:
+    """@raise Unreadable: it is none."""
+    try:
+        return _decoder.decode(text)
+    except msgspec.MsgspecError as error:
+        raise Unreadable(f"what is remembered of a request that was passed: {error}") from error
+
+
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(Passed).decode
+_decoder = msgspec.json.Decoder(Passed)

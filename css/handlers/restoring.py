@@ -10,11 +10,12 @@ from msgspec.structs import replace
 from twisted.logger import Logger
 
 from css.domain import expiry
-from css.domain.conference import Conference, Situation, from_fields
+from css.domain.conference import Conference, Situation, from_fields, pending_index, restore_index
 from css.domain.epochs import EpochSource
 from css.domain.events import Event, McuLost, PlatformLost, RestoreBegins, Voided
 from css.domain.ledger import recovery_name
 from css.domain.losses import AbnormalProcess, AbnormalRoom, Loss, LostProcess
+from css.handlers.aside import UNREADABLE, SetAside
 from css.handlers.clocks import StoreClocks
 from css.handlers.steps import Steps
 from css.handlers.tally import Tally
@@ -59,6 +60,7 @@ class Restoring:
         self._epochs = epochs
         self._steps = steps
         self._overdue = overdue
+        self._aside = SetAside(tally)
         self._tally = tally
 
     async def lose(self, process: McuSeen, detected: str) -> int:
@@ -161,12 +163,14 @@ class Restoring:
     async def load(self, store: IConferenceStore, numbers: list[str]) -> list[Pending]:
         """What waits to be restored among these numbers, in their order. What is only due otherwise (its end, an
         answer that did not come) is taken care of here. One that can't be read keeps no other one waiting."""
-        looked = await all_of(self._kept_apart(e164, self._look(store, e164)) for e164 in numbers)
+        index = restore_index(store.platform)
+        looked = await all_of(self._kept_apart(store, index, e164, self._look(store, e164)) for e164 in numbers)
         return [each for each in looked if each is not None]
 
     async def settle(self, store: IConferenceStore, numbers: list[str]) -> None:
         """Take care of what is due of these numbers and is no attempt. Never fails, as `load`."""
-        await all_of(self._kept_apart(e164, self._overdue(store, e164)) for e164 in numbers)
+        index = pending_index(store.platform)
+        await all_of(self._kept_apart(store, index, e164, self._overdue(store, e164)) for e164 in numbers)
 
     async def _look(self, store: IConferenceStore, e164: str) -> Pending | None:
         loaded = await store.load(e164)
@@ -179,9 +183,11 @@ class Restoring:
         await self._overdue(store, e164)
         return None
 
-    async def _kept_apart(self, e164: str, work: Awaitable[T]) -> T | None:
+    async def _kept_apart(self, store: IConferenceStore, index: str, e164: str, work: Awaitable[T]) -> T | None:
         try:
             return await work
+        except UNREADABLE as error:
+            await self._aside.put(store, index, e164, error)
         except StoreError as error:
             self.log.info("{e164}: due, but its step waits: {error}", e164=e164, error=str(error))
         except Exception:

@@ -22,6 +22,10 @@ class StoreError(Exception):
     """The store did not answer, or answered with an error: whether the command was executed is unknown."""
 
 
+class WrongType(StoreError):
+    """A key is of another type than CSS writes: somebody else has written it. Until it is gone it is always so."""
+
+
 class Reservation(msgspec.Struct, frozen=True, gc=False):
     """A member to put in a set of bounded size (a licence). A member that is already there needs no place."""
 

@@ -22,6 +22,7 @@ from css.domain.effects import Bill, EndReason, FreeLoad, ReleaseOnMcu, TellRest
 from css.domain.epochs import EpochSource
 from css.domain.events import Absent, DeadlinePassed, McuAccepted, McuEnded
 from css.handlers import control, create, dispatch, effects, outbox, passing, release, requests, steps
+from css.handlers.due import DueWork
 from css.handlers.letters import Letter, unpack_letters
 from css.handlers.passing import PassedRequests
 from css.handlers.strangers import Strangers
@@ -33,7 +34,6 @@ from css.simulation.plant import Mutations, Plant
 from css.simulation.planted_abroad import PLANTED_ABROAD
 from css.timers import sweep
 from css.timers.bookings import BookingCheck
-from css.timers.due import DueWork
 from css.timers.restore import RestoreTimer
 
 

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from twisted.internet.interfaces import IReactorTime
 
 from css.domain.conference import monitor_index
+from css.handlers.due import DueWork
+from css.handlers.tally import Tally
 from css.ports.bus import IBus
 from css.ports.store import IConferenceStore
-from css.timers.due import DueWork
 
 SHORTEST_STALL_SECONDS = 2.0
 
@@ -30,6 +31,7 @@ class MonitorWatch:
         bus: IBus,
         stores: Mapping[str, IConferenceStore],
         overdue: Callable[[IConferenceStore, str], Awaitable[None]],
+        tally: Tally,
         timeout_seconds: float,
     ) -> None:
         self._reactor = reactor
@@ -39,7 +41,7 @@ class MonitorWatch:
         self._listening: dict[str, tuple[IConferenceStore, int, float]] = {}
         self._last_seconds = reactor.seconds()
         self._believed: dict[str, IConferenceStore] = {}
-        self._work = DueWork(monitor_index(own), self._believed, overdue)
+        self._work = DueWork(monitor_index(own), self._believed.values, overdue, tally)
         bus.on_state_change(self._interrupted)
 
     async def tick(self) -> None:

@@ -15,6 +15,7 @@ from css.ports.store import (
     Outcome,
     RequestWrite,
     Tombstone,
+    WrongType,
 )
 from tests.contracts.storecase import E164, FIRST, LATER, StoreFixture, beside, effect, new, seat, step, together
 
@@ -138,6 +139,13 @@ class RecordContract(StoreFixture):
         await self.wait_ms(1050)
         self.assertEqual(await self.store.load(E164, "k"), Loaded({}, {}, {}, None))
         self.assertEqual(await self.dump(), {})
+
+    async def test_a_key_of_another_type_is_told_from_a_store_that_is_away(self: Any) -> None:
+        await self.store.commit(beside(strings={f"confex/{E164}": "somebody else's"}))
+        for work in (self.store.load(E164), self.store.commit(new())):
+            with self.assertRaises(WrongType):
+                await work
+        self.assertEqual(await self.store.load("another"), Loaded({}, {}, {}, None))
 
     async def test_guards_must_hold(self: Any) -> None:
         await self.store.write_hashes({"domain/u1/info": {"name": "x"}}, bump="css/g")

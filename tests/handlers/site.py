@@ -31,6 +31,7 @@ from css.handlers.create import Creating
 from css.handlers.delay import Delaying
 from css.handlers.dispatch import Dispatcher, merge
 from css.handlers.doubtful import Doubtful
+from css.handlers.due import DueWork
 from css.handlers.duty import Doubts, Duty
 from css.handlers.effects import Composer
 from css.handlers.following import Following
@@ -57,7 +58,6 @@ from css.ports.bus import Binding, Delivery, Outgoing, Queue, Topology
 from css.ports.ledger import ILedger
 from css.ports.planned import ILocatorBook
 from css.ports.store import IConferenceStore, IPlatformState, StoreError
-from css.timers.due import DueWork
 from css.timers.restore import RestoreTimer
 from css.timers.sweep import OutboxSweep
 from css.timers.watch import McuWatch, RoomWatch
@@ -241,7 +241,7 @@ class Instance:
         self.dispatcher = Dispatcher(
             self.bus, routes, self.tally, self.liveness.notice, self.probe, {"pB": self.other_bus}
         )
-        self.due = DueWork("due/pA", site.stores, self.mcus.overdue)
+        self.due = DueWork("due/pA", site.stores.values, self.mcus.overdue, self.tally)
         self.sweep = OutboxSweep(
             site.clock, "pA", lambda: site.platforms, site.stores, self.outbox, self.post, self.tally, LEASE_MS
         )

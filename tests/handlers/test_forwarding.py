@@ -7,8 +7,9 @@ from typing import Any
 
 from css.handlers import addresses as to
 from css.ports.bus import Outgoing
+from css.ports.store import Commit
 from tests.handlers.controlcase import E164, FORWARDED, PEER_CSS, ControlCase
-from tests.handlers.site import CM_NOTICES, CM_REPLIES, PARKED, Instance, release
+from tests.handlers.site import CM_NOTICES, CM_REPLIES, PARKED, Instance, done, release
 
 
 class Forwarded(ControlCase):
@@ -104,6 +105,20 @@ class Forwarded(ControlCase):
         self.tick()
         self.assertEqual((self.there(PEER_CSS), self.left()), ([], []))
 
+    def test_memory_that_cannot_be_read(self) -> None:
+        """It is told of once, and goes when what is remembered does."""
+        self.lose_in_mid_way()
+        (key,) = (each for each in self.site.store.dump() if each.startswith("css/req/fwd-"))
+        done(self.site.store.commit(Commit(e164="", touch_record=False, strings={key: "spoilt"})))
+        for _ in range(20):
+            self.site.pass_seconds(2, 1)
+            self.tick()
+        self.assertEqual((self.answers(), self.css.tally["set_aside"]), ([], 1))
+        done(self.site.store.commit(Commit(e164="", touch_record=False, strings={key: ""})))
+        self.site.pass_seconds(600, 10)
+        self.tick()
+        self.assertEqual(self.left(), [])
+
     def dies_at(self, point: str) -> None:
         """An instance looks for what is to be sent again, and stops for ever at a point of that."""
 
@@ -113,7 +128,8 @@ class Forwarded(ControlCase):
 
         other = Instance(self.site, slot=2)
         other.on_point = die
-        self.failureResultOf(other.run_to_its_end(other.doubtful.tick()), SystemError)
+        other.run(other.doubtful.tick())
+        self.assertEqual(len(self.flushLoggedErrors(SystemError)), 1)
 
     def test_killed_as_it_is_sent_again(self) -> None:
         """Another instance sends it again, with the same id; once that is known it is sent no more."""

@@ -7,8 +7,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from css.handlers import addresses as to
+from css.ports.store import Commit
 from tests.handlers.controlcase import E164, ControlCase
-from tests.handlers.site import CM_NOTICES, CM_REPLIES, Instance
+from tests.handlers.site import CM_NOTICES, CM_REPLIES, Instance, done
 
 
 class Silence(ControlCase):
@@ -49,6 +50,20 @@ class Silence(ControlCase):
         self.assertEqual(self.answers(), [self.nack("MCU_TIMEOUT")] * 2)
         self.assertEqual(self.css.tally["answers_not_awaited"], 1)
         self.assertEqual(self.site.letters(CM_NOTICES), [])
+
+    def test_memory_that_cannot_be_read(self) -> None:
+        """It keeps no other from being refused, is told of once, and goes when what is remembered does."""
+        self.control()
+        self.control(message_id="control-2")
+        (key,) = [f"css/req/fwd-{each.correlation_id.partition('?')[2]}" for each in self.passed()[:1]]
+        done(self.site.store.commit(Commit(e164="", touch_record=False, strings={key: "spoilt"})))
+        for _ in range(20):
+            self.timed_out()
+        self.assertEqual((self.answers(), self.css.tally["set_aside"]), ([self.nack("MCU_TIMEOUT")], 1))
+        done(self.site.store.commit(Commit(e164="", touch_record=False, strings={key: ""})))
+        self.site.pass_seconds(600, 10)
+        self.timed_out()
+        self.assertEqual(self.left(), [])
 
     def test_no_queue(self) -> None:
         """Silence at once."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.logger import capturedLogs, formatEvent
+
 from css.handlers import addresses as to
 from css.ports.store import McuSeen
 from tests.handlers.site import CM_NOTICES, HOSTS, RMS, Instance, SiteCase, done, token
@@ -130,9 +132,14 @@ class Losing(RestoringCase):
         self.assertEqual((self.state_of(), self.state_of("3")), ("pending_restore", "pending_restore"))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.site.store.server.keyspace.score("css/index/restore/pA", "2", 1)
-        self.css.run(self.css.restores.tick())
-        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-        self.assertEqual(self.css.tally["restores_begun"], 2)
+        with capturedLogs() as events:
+            self.css.run(self.css.restores.tick())
+            self.assertEqual(self.css.tally["restores_begun"], 2)
+            for _ in range(5):
+                self.site.pass_seconds(6, 1)
+                self.css.run(self.css.restores.tick())
+        alerts = [each for each in map(formatEvent, events) if "ALERT" in each]
+        self.assertEqual((len(alerts), self.css.tally["set_aside"]), (1, 1))
 
     def test_a_room(self) -> None:
         """Released on its MCU, restored elsewhere; the MCU's end notice does not end it."""

@@ -7,8 +7,8 @@ import msgspec
 from css.handlers import addresses as to
 from css.handlers.steps import MAX_CONFLICTS
 from css.ports.bus import TryLater
-from css.ports.store import Commit
-from tests.handlers.site import CM_REPLIES, LEASE_MS, Instance, SiteCase, create, release, resources, token
+from css.ports.store import Commit, WrongType
+from tests.handlers.site import CM_REPLIES, LEASE_MS, Instance, SiteCase, create, done, release, resources, token
 
 
 class Death(Exception):
@@ -394,6 +394,17 @@ class Damaged(SiteCase):
         self.failureResultOf(fresh.begin(notice, to.MCU_QUEUE), ValueError)
         fresh.take(notice, to.MCU_QUEUE, redelivered=True)
         (letter,) = self.site.letters(to.PARK_QUEUE)
-        self.assertIn("ValueError", letter.headers["x-css-reason"])
+        self.assertIn("Unreadable", letter.headers["x-css-reason"])
         self.assertEqual(msgspec.json.decode(letter.body), notice)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_of_another_type(self) -> None:
+        """The same for a key that somebody else has written: Redis is there, and says so for ever."""
+        done(self.site.store.commit(Commit(e164="", touch_record=False, strings={"confex/0755001": "mine"})))
+        notice = {"type": "MCU_MAU_RELEASECONF_NTF", "confE164": "0755001", "ip": "10.0.0.9", "pid": "1", "epoch": 7}
+        correlation_id = "pA/0755001/7"
+        self.failureResultOf(self.css.begin(notice, to.MCU_QUEUE, correlation_id=correlation_id), TryLater)
+        self.css.take(notice, to.MCU_QUEUE, correlation_id=correlation_id, redelivered=True)
+        (letter,) = self.site.letters(to.PARK_QUEUE)
+        self.assertIn("WrongType", letter.headers["x-css-reason"])
+        self.assertEqual(len(self.flushLoggedErrors(WrongType)), 1)

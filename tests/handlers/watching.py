@@ -17,4 +17,4 @@ def make_monitoring(css: Instance) -> tuple[Monitoring, MonitorWatch]:
     monitoring = Monitoring("pA", lambda: site.platforms, css.lookup, css.steps, css.forwarding, css.tally)
     css.control.before_passing.append(monitoring.before_passing)
     css.passed.stopped = monitoring.stopped
-    return monitoring, MonitorWatch(site.clock, "pA", css.bus, site.stores, monitoring.overdue, 60.0)
+    return monitoring, MonitorWatch(site.clock, "pA", css.bus, site.stores, monitoring.overdue, css.tally, 60.0)

@@ -16,7 +16,9 @@ class Watch(SiteCase):
         super().setUp()
         self.taken: list[str] = []
         site = self.site
-        self.watch = MonitorWatch(site.clock, "pA", self.css.bus, site.stores, self.take, TIMEOUT_SECONDS)
+        self.watch = MonitorWatch(
+            site.clock, "pA", self.css.bus, site.stores, self.take, self.css.tally, TIMEOUT_SECONDS
+        )
         for store, platform in ((site.store, "pA"), (site.other, "pA"), (site.store, "pC")):
             e164 = f"{len(self.taken)}{store.platform}{platform}"
             commit = Commit(e164=e164, touch_record=False, index_add={f"monitor/{platform}": NOW * 1000 - 1})

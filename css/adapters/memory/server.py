@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime
 
 from css.adapters.memory.keyspace import Keyspace
-from css.ports.store import StoreError
+from css.ports.store import StoreError, WrongType
 
 _T = TypeVar("_T")
 
@@ -129,7 +129,7 @@ class MemoryServer:
             return action()
         except TypeError as error:
             if str(error).startswith("WRONGTYPE"):
-                raise StoreError(str(error)) from None
+                raise WrongType(str(error)) from None
             raise
 
     def _enter(self, state: _State, executed: bool) -> None:

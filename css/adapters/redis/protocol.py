@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from css.adapters.redis.scripts import Script
-from css.ports.store import StoreError
+from css.ports.store import StoreError, WrongType
 
 _GRACE_SECONDS = 0.05
 """A reply may be waiting in the socket when this process itself was late: it is given one more turn of the reactor."""
@@ -127,7 +127,8 @@ class StoreProtocol(txredisapi.HiredisProtocol):
         if script is not None and message.startswith("NOSCRIPT") and not self._closing:
             self._write(script.call(arguments, with_source=True), (result, self._clock.seconds(), None, ()))
             return
-        result.errback(StoreError(message))
+        # A script's error begins with its own words in older servers.
+        result.errback((WrongType if "WRONGTYPE" in message else StoreError)(message))
         if message.startswith(_WRONG_SERVER):
             self.drop(f"not a master: {message}")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
-from css.ports.store import Commit, IConferenceStore, StoreError
-from css.timers import due
-from css.timers.due import LEASE_MS, DueWork
+from css.domain.errors import Unreadable
+from css.handlers import due
+from css.handlers.due import LEASE_MS, DueWork
+from css.ports.store import Commit, IConferenceStore, StoreError, WrongType
 from tests.handlers.site import NOW, RMS, Instance, SiteCase
 
 NOW_MS = NOW * 1000
@@ -19,7 +21,7 @@ class Due(SiteCase):
         super().setUp()
         self.taken: list[tuple[str, str]] = []
         self.error: Exception | None = None
-        self.work = DueWork("due/pA", self.site.stores, self.take)
+        self.work = DueWork("due/pA", self.site.stores.values, self.take, self.css.tally)
 
     async def take(self, store: IConferenceStore, e164: str) -> None:
         """Note who was taken."""
@@ -72,6 +74,36 @@ class Due(SiteCase):
             self.successResultOf(self.tick())
         self.assertEqual(len(self.taken), 4)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 2)
+
+    def test_what_cannot_be_read(self) -> None:
+        """It is told of once, and looked at again after ten minutes: somebody may have mended it."""
+        self.index(self.site.store, "1", 0)
+        self.error = WrongType("WRONGTYPE confex/1")
+        with capturedLogs() as events:
+            for _ in range(59):
+                self.successResultOf(self.tick())
+                self.site.clock.advance(10)
+            self.assertEqual((len(self.taken), self.css.tally["set_aside"]), (1, 1))
+            for _ in range(2):
+                self.successResultOf(self.tick())
+                self.site.clock.advance(10)
+        self.assertEqual((len(self.taken), self.css.tally["set_aside"]), (2, 2))
+        (alert,) = (each for each in map(formatEvent, events) if "ALERT" in each)
+        self.assertIn("1: ALERT: due in css/index/due/pA of pA", alert)
+
+    def test_what_cannot_be_set_aside(self) -> None:
+        """It comes again after the lease."""
+        self.index(self.site.store, "1", 0)
+
+        async def spoilt(store: IConferenceStore, e164: str) -> None:
+            self.site.store.fail()
+            raise Unreadable("x")
+
+        self.work = DueWork("due/pA", self.site.stores.values, spoilt, self.css.tally)
+        self.successResultOf(self.tick())
+        self.site.store.recover()
+        self.site.clock.advance(LEASE_MS / 1000)
+        self.assertEqual(self.css.run(self.site.store.claim_due("due/pA", 1, 9)), ["1"])
 
     def test_store_away(self) -> None:
         """The others have their turn, and the failure is told."""

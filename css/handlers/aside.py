@@ -1,0 +1,50 @@
+"""What is due and can't be read, however often it is looked at: other hands have written it, or another CSS."""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from css.domain.errors import Unreadable
+from css.handlers.tally import Tally
+from css.ports.store import Commit, IConferenceStore, StoreError, WrongType
+
+UNREADABLE = (Unreadable, WrongType)
+"""What tells that another look is of no use unless somebody mends it."""
+AGAIN_MS = 600_000
+"""When it is looked at again: somebody may have mended it, or what was to be remembered for a while only has gone."""
+MOST_TOLD = 10_000
+
+
+class SetAside:
+    """Puts it off, and says so once an instance: every few seconds it would fill the log, and keep Redis busy."""
+
+    log = Logger()
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._told: set[tuple[str, str, str]] = set()
+
+    async def put(self, store: IConferenceStore, index: str, number: str, error: Exception) -> None:
+        """Have a member of an index fall due again much later. Never fails."""
+        self._tally.count("set_aside")
+        self._tell(store.platform, index, number, error)
+        try:
+            due_ms = await store.now_ms() + AGAIN_MS
+            await store.commit(Commit(e164=number, touch_record=False, index_add={index: due_ms}))
+        except StoreError as failed:
+            self.log.info("{number} is not set aside yet: {error}", number=number, error=str(failed))
+
+    def _tell(self, platform: str, index: str, number: str, error: Exception) -> None:
+        known = (platform, index, number)
+        if known in self._told:
+            return
+        if len(self._told) >= MOST_TOLD:
+            self._told.clear()
+        self._told.add(known)
+        self.log.error(
+            "{number}: ALERT: due in css/index/{index} of {platform}, but it can't be read, and is left alone: {error}",
+            number=number,
+            index=index,
+            platform=platform,
+            error=str(error),
+        )
