@@ -14,8 +14,6 @@ from css.adapters.redis.planned import RedisLocatorBook, RedisPlanned
 from css.adapters.redis.platform_state import RedisPlatformState
 from css.adapters.redis.settings import RedisSettings, SentinelSettings
 from css.adapters.redis.store import RedisStore, connect
-from css.adapters.sql.database import SqlDatabase
-from css.adapters.sql.engine import SqlSettings, SqlTls
 from css.config import RedisSection, Settings
 from css.handlers.outbox import ACK_WAIT_SECONDS
 from css.messages.pms import BrokerAddress, RedisAddress, SqlAddress
@@ -110,6 +108,10 @@ class ServerConnector:
 
     def make_database(self, address: SqlAddress | None) -> IConferenceDatabase | None:
         """The configured one, else the one at the PMS's address."""
+        # Costs more than all else together, and others that connect (`cssctl`, NPPCLIENT) have no use for it.
+        from css.adapters.sql.database import SqlDatabase
+        from css.adapters.sql.engine import SqlSettings, SqlTls
+
         sql = self._settings.sql
         url = sql.url.reveal()
         if not url:

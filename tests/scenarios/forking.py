@@ -27,6 +27,7 @@ from tests.servers.process import Child, guard, new_folder
 _PROJECT = Path(__file__).resolve().parent.parent.parent
 _POLL_SECONDS = 0.005
 _IMPORTED = [
+    "css.adapters.sql.database",
     "css.service",
     "css.tap",
     "css.webservice",
