@@ -263,16 +263,22 @@ class Disturbed(ControlCase):
         process = await self.back_at_home()
         requests: list[Request] = []
         for n in range(4):
+            heard = len(self.heard(process))
             requests += [self.ask("A", n=n, m=m) for m in range(20)]
-            await pause(0.01)
+            await self.eventually(lambda heard=heard: len(self.heard(process)) > heard, True)
             await self.ground.cut("A", "B")
-            requests += [self.ask("A", n=n, m=m) for m in range(20, 30)]
-            await pause(0.3)
+            requests += [self.ask("A", n=n, m=m) for m in range(20, 25)]
+            for service in self.services_of("A"):
+                await self.eventually(lambda service=service: service.work.reaches("B"), False)
+            requests += [self.ask("A", n=n, m=m) for m in range(25, 30)]
+            await within(requests[-1].answer)
             await self.ground.mend("A", "B")
             for service in self.services_of("A"):
                 await self.eventually(lambda service=service: service.work.reaches("B"), True)
-        answers = [await within(request.answer, 40) for request in requests]
-        outcomes = Counter(answer.get("errcode", answer["type"]) for answer in answers)
+        for request in requests:
+            await within(request.answer, 40)
+        answers = [request.answers[0] for request in requests]
+        outcomes = Counter(answer.fields.get("errcode", answer.type) for answer in answers)
         self.assertEqual(set(outcomes), {"CMU_CM_MUTE_ACK", UNREACHABLE}, outcomes)
         self.assertEqual({len(request.answers) for request in requests}, {1})
         self.assertEqual((len(self.heard(process)), process.inbox.repeats), (outcomes["CMU_CM_MUTE_ACK"], 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,9 @@ STOP_LIMIT_SECONDS = 30.0
 _POLL_SECONDS = 0.02
 _PORTS = range(10_000, 32_000)
 """Below the ports that the kernel gives to outgoing connections, so that a stopped server finds its port free again."""
+_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 6 << 30
+"""Many times what all servers of a run write."""
 
 
 class ServerFailed(Exception):
@@ -47,9 +51,20 @@ def free_port() -> int:
             return port
 
 
+def _in_memory() -> Path | None:
+    """Where files lie in memory; None if there is no such place, or not much room in it or in memory."""
+    try:
+        room = shutil.disk_usage(_MEMORY).free
+        spare = int(re.findall(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text())[0]) * 1024
+    except (OSError, IndexError):
+        return None
+    return _MEMORY if min(room, spare) > _ROOM_BYTES and os.access(_MEMORY, os.W_OK) else None
+
+
 def new_folder(name: str) -> Path:
-    """A folder that goes away with this process."""
-    path = tempfile.mkdtemp(prefix=f"css-test-{name}-")
+    """A folder that goes away with this process: in memory where there is room for it, since servers that wait for a
+    disk at each commit are what most tests would wait for. `TMPDIR` takes its place where it is set."""
+    path = tempfile.mkdtemp(prefix=f"css-test-{name}-", dir=_in_memory() if "TMPDIR" not in os.environ else None)
     guard().folder(path)
     return Path(path)
 

@@ -6,15 +6,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pika
 import pymysql
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.servers import RabbitMQServer, SharedRabbitMQ, servers
+from tests.servers import RabbitMQServer, SharedRabbitMQ, process, servers
 from tests.servers.guard import started_at
 from tests.servers.install import MissingServers, ensure_installed, program
 from tests.servers.process import ServerFailed
@@ -36,6 +37,36 @@ def wait_until(condition: Callable[[], bool], limit_seconds: float = 5.0) -> boo
 def broker_link(broker: RabbitMQServer | SharedRabbitMQ, vhost: str) -> pika.BlockingConnection:
     """A client that shares no code with ours."""
     return pika.BlockingConnection(pika.ConnectionParameters(broker.host, broker.port, vhost, heartbeat=0))
+
+
+class Folders(SynchronousTestCase):
+    """Where servers keep their files."""
+
+    def setUp(self) -> None:
+        self.patch(os, "environ", {name: value for name, value in os.environ.items() if name != "TMPDIR"})
+        self.patch(tempfile, "tempdir", None)
+
+    def test_in_memory_where_there_is_room(self) -> None:
+        """A folder there is like one elsewhere."""
+        memory = Path(self.mktemp())
+        memory.mkdir()
+        self.patch(process, "_MEMORY", memory)
+        self.patch(process, "_ROOM_BYTES", 0)
+        self.assertEqual(memory, process.new_folder("a").parent)
+
+    def test_not_where_it_is_small_or_missing(self) -> None:
+        """The machine's own place for temporary files is taken."""
+        self.patch(process, "_ROOM_BYTES", 1 << 60)
+        self.assertEqual(Path(tempfile.gettempdir()), process.new_folder("a").parent)
+        self.patch(process, "_ROOM_BYTES", 0)
+        self.patch(process, "_MEMORY", Path(self.mktemp()))
+        self.assertEqual(Path(tempfile.gettempdir()), process.new_folder("a").parent)
+
+    def test_where_the_user_says(self) -> None:
+        """TMPDIR is heeded."""
+        os.environ["TMPDIR"] = self.mktemp()
+        Path(os.environ["TMPDIR"]).mkdir()
+        self.assertEqual(Path(os.environ["TMPDIR"]).resolve(), process.new_folder("a").parent.resolve())
 
 
 class SharedServers(TestCase):
