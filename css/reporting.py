@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import DeferredList
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList
 
 from css.core import Core
 from css.handlers.locator import LocatorReports
@@ -68,9 +70,9 @@ class Reporting:
             ticker.start(at_once=True)
         self._status_ticker.start(at_once=True)
 
-    async def stop(self) -> None:
-        """End; returns when no round is under way."""
-        await DeferredList([each.stop() for each in (*self._tickers, self._status_ticker)], consumeErrors=True)
+    def stop(self) -> Deferred[Any]:
+        """End. @return: fires when no round is under way."""
+        return DeferredList([each.stop() for each in (*self._tickers, self._status_ticker)], consumeErrors=True)
 
     def _suspended(self) -> None:
         """The own platform is abnormal: nothing can be reached here."""

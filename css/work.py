@@ -22,6 +22,7 @@ from css.handlers.restoring import Restoring
 from css.handlers.strangers import Strangers
 from css.handlers.sync import Syncing
 from css.handlers.tally import Tally
+from css.handlers.tracker import ended_by
 from css.licensing import Licensing
 from css.ports.bus import IConsumer
 from css.ports.store import StoreError
@@ -48,6 +49,8 @@ PRUNE_SECONDS = 3600.0
 ROW_ORDER_KEPT_SECONDS = 48 * 3600
 """Longer than any late write can come: tombstones and kept answers are gone long before."""
 PRUNE_BATCH = 1000
+END_SECONDS = 30.0
+"""How long a stop waits for what is under way. A list of many thousands of strangers may take minutes."""
 
 
 class Work:
@@ -256,16 +259,25 @@ class Work:
                 self._consumers[queue] = consumer
 
     async def end(self) -> None:
-        """Stop in order: consumers, work in flight, timers, what the outbox can still forget."""
+        """Stop in order: consumers, work in flight, timers, what the outbox can still forget.
+
+        What is not done within `END_SECONDS` is left to the other instances, as if this one had been killed.
+        """
         self._ended = True
-        consumers, self._consumers = self._consumers, {}
-        await DeferredList([consumer.cancel() for consumer in consumers.values()], consumeErrors=True)
-        await self._core.tracker.drained()
-        await DeferredList([ticker.stop() for ticker in (*self.tickers, self._licence_ticker)], consumeErrors=True)
-        await self.reporting.stop()
+        reactor, core = self._world.reactor, self._core
+        until = reactor.seconds() + END_SECONDS
+        consumers, self._consumers = list(self._consumers.values()), {}
+        tickers = (*self.tickers, self._licence_ticker)
+        drained = await ended_by(until, reactor, *(consumer.cancel() for consumer in consumers))
+        drained &= await ended_by(until, reactor, core.tracker.drained())
+        drained &= await ended_by(until, reactor, *(ticker.stop() for ticker in tickers), self.reporting.stop())
+        if not drained:
+            # Its slot stays its own, since what is under way may still make epochs.
+            self.log.warn("what is still under way {seconds} s after the stop is left to others", seconds=END_SECONDS)
+            return
         if self._begun:
             await self._last_words()
-        await self._core.tracker.drained()
+        await core.tracker.drained()
 
     async def _last_words(self) -> None:
         try:

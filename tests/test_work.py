@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from css.config import parse
 from css.core import lease_ms_of
 from css.probe import no_probe
 from css.service import real_service
+from css.work import END_SECONDS
 
 CONFIG = '[platform]\nmoid = "platform-a"\n[amqp]\nurl = "amqp://127.0.0.1/vhost"\n'
 
@@ -24,6 +25,27 @@ class EndTests(SynchronousTestCase):
         with capturedLogs() as events:
             self.successResultOf(Deferred.fromCoroutine(service.work.end()))
         self.assertEqual([event for event in events if event["log_level"] >= LogLevel.warn], [])
+
+    def test_it_takes_no_longer_than_it_may(self) -> None:
+        """What is still under way then is left as by a kill; the tickers are stopped all the same."""
+        clock = Clock()
+        service = real_service(clock, parse(CONFIG, "css.toml"), no_probe)
+        work = service.work
+        work.tickers[0].start()
+        work._core.tracker.run(_for_ever(), "a list of sixty thousand strangers")
+        with capturedLogs() as events:
+            ending = Deferred.fromCoroutine(work.end())
+            clock.advance(END_SECONDS - 1)
+            self.assertNoResult(ending)
+            clock.advance(1)
+            self.successResultOf(ending)
+        (said,) = (event for event in events if event["log_level"] >= LogLevel.warn)
+        self.assertIn("30.0 s after the stop is left to others", formatEvent(said))
+        self.assertEqual([call for call in clock.getDelayedCalls() if call.active()], [])
+
+
+async def _for_ever() -> None:
+    await Deferred()
 
 
 class LeaseTests(SynchronousTestCase):

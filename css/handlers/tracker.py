@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -63,6 +64,18 @@ async def all_of(works: Iterable[Coroutine[Deferred[Any], Any, T]]) -> list[T]:
         if not ok:
             result.raiseException()
     return [result for _, result in results]
+
+
+async def ended_by(until: float, clock: IReactorTime, *ends: Deferred[Any]) -> bool:
+    """Wait for all of these, but no longer than until then, seconds of the clock. @return: whether all ended in time.
+    Never fails."""
+    waiting = DeferredList(ends, consumeErrors=True)
+    late = clock.callLater(max(0.0, until - clock.seconds()), waiting.cancel)
+    await waiting
+    in_time = late.active()
+    if in_time:
+        late.cancel()
+    return in_time
 
 
 class NumberLocks:

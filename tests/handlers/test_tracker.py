@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from css.adapters.memory.store import MemoryStore
 from css.handlers.clocks import StoreClocks
 from css.handlers.tally import Tally
-from css.handlers.tracker import NumberLocks, Tracker
+from css.handlers.tracker import NumberLocks, Tracker, ended_by
 from css.ports.store import StoreError
 
 
@@ -163,3 +163,30 @@ class Clocks(SynchronousTestCase):
         store.fail()
         self.failureResultOf(Deferred.fromCoroutine(self.clocks.refresh(store)), StoreError)
         self.assertEqual(self.clocks.now_ms("pA") - self.clocks.local_ms(), 500)
+
+
+class Waiting(SynchronousTestCase):
+    """For several things, no longer than until some time."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.one, self.two = Deferred[None](), Deferred[None]()
+        self.waiting = Deferred.fromCoroutine(ended_by(10.0, self.clock, self.one, self.two))
+
+    def test_all_end(self) -> None:
+        """However."""
+        self.one.callback(None)
+        self.assertNoResult(self.waiting)
+        self.two.errback(ValueError("x"))
+        self.assertTrue(self.successResultOf(self.waiting))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_too_late(self) -> None:
+        """What ends later harms nobody."""
+        self.one.callback(None)
+        self.clock.advance(10)
+        self.assertFalse(self.successResultOf(self.waiting))
+        self.two.callback(None)
+
+    def test_nothing_to_wait_for(self) -> None:
+        self.assertTrue(self.successResultOf(Deferred.fromCoroutine(ended_by(0.0, self.clock))))
