@@ -19,8 +19,7 @@ class Linters(SynchronousTestCase):
         """Run a linter that is installed beside this Python, on the whole project."""
         command = [sys.executable, "-m", *arguments]
         ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECONDS, check=False)
-        if ran.returncode:
-            self.fail(f"{' '.join(arguments)}, status {ran.returncode}:\n{ran.stdout}{ran.stderr}")
+        self.assertEqual(ran.returncode, 0, f"{' '.join(arguments)}:\n{ran.stdout}{ran.stderr}")
 
     def test_ruff(self) -> None:
         """Its rules, those of pyproject.toml."""

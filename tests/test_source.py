@@ -167,6 +167,7 @@ class PlantedTests(SynchronousTestCase):
 
     def check(self, rule: Callable[[list[Source]], list[str]], bad: list[str], good: list[str]) -> None:
         """Each bad text gives one violation, each good one none."""
+        self.assertTrue(bad and good, "a rule is shown by what it catches and by what it lets pass")
         for text in bad:
             self.assertEqual(1, len(rule([Source("css/handlers/a.py", text)])), text)
         for text in good:

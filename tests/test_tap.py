@@ -32,17 +32,24 @@ class CommandLineTests(SynchronousTestCase):
     def test_steps_are_logged_if_asked_for(self) -> None:
         self.assertTrue(self.service("--steps").work.steps.says_why)
 
-    def test_web(self) -> None:
-        """The instance and its web run together; an endpoint that Twisted does not know is refused in words."""
+    def with_web(self, endpoint: str) -> Options:
+        """The options of an instance that has a web."""
         path = Path(self.mktemp())
-        for endpoint, is_known in (("tcp:0:interface=127.0.0.1", True), ("nonsense:1", False)):
-            path.write_text(CONFIG + f'[web]\nendpoint = "{endpoint}"\n')
-            options = Options()
-            options.parseOptions(["--config", str(path)])
-            if is_known:
-                self.assertEqual(len(list(cast("MultiService", makeService(options)))), 2)
-            else:
-                self.assertIn("[web] endpoint = nonsense:1", str(self.assertRaises(SystemExit, makeService, options)))
+        path.write_text(CONFIG + f'[web]\nendpoint = "{endpoint}"\n')
+        options = Options()
+        options.parseOptions(["--config", str(path)])
+        return options
+
+    def test_web(self) -> None:
+        """The instance and its web run together."""
+        both = list(cast("MultiService", makeService(self.with_web("tcp:0:interface=127.0.0.1"))))
+        self.assertEqual(len(both), 2)
+        self.assertEqual(len([each for each in both if isinstance(each, CssService)]), 1)
+
+    def test_web_where_nobody_can_listen(self) -> None:
+        """An endpoint that Twisted does not know is refused in words."""
+        error = self.assertRaises(SystemExit, makeService, self.with_web("nonsense:1"))
+        self.assertIn("[web] endpoint = nonsense:1", str(error))
 
     def test_no_configuration(self) -> None:
         error = self.assertRaises(usage.UsageError, Options().parseOptions, [])

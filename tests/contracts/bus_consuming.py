@@ -178,10 +178,12 @@ class ConsumingContract(BusCase):
         bus = self.make_bus()
         bus.declare(ONE_QUEUE)
         bus.consume("Q", recorder)
+        self.assertFalse(bus.connected)
         bus.start()
         await bus.when_connected()
         await bus.publish(message(1))
         await until(lambda: recorder.ids == ["m1"])
+        self.assertEqual(recorder.deliveries[0], Delivery("Q", b"{}", "m1", "", "", {}, False, 0))
 
     async def test_queue_deleted(self) -> None:
         bus = await self.connected_bus()

@@ -64,17 +64,22 @@ class LifeContract(BusCase):
         self.assertFalse(bus.connected)
 
     async def test_stopped_without_a_start(self) -> None:
-        await self.make_bus().stop()
+        bus = self.make_bus()
+        await bus.stop()
+        self.assertFalse(bus.connected)
+        await self.assertFailure(bus.publish(message(1)), NotConnected)
 
     async def test_started_again(self) -> None:
         bus = await self.connected_bus()
         recorder = Recorder()
         bus.consume("Q", recorder)
         await bus.stop()
+        self.assertFalse(bus.connected)
         bus.start()
         await bus.when_connected()
         await bus.publish(message(1))
         await until(lambda: recorder.ids == ["m1"])
+        self.assertFalse(recorder.deliveries[0].redelivered)
 
     async def test_publish_under_way_when_stopped(self) -> None:
         bus = await self.connected_bus()
@@ -143,6 +148,7 @@ class LifeContract(BusCase):
         bus.consume("LATE", recorder)
         await bus.publish(Outgoing("LATE.EX", "k", b"1", "m1"))
         await until(lambda: recorder.ids == ["m1"])
+        self.assertEqual((recorder.deliveries[0].queue, recorder.deliveries[0].body), ("LATE", b"1"))
 
     async def test_declare_what_exists(self) -> None:
         first = await self.connected_bus()
@@ -176,6 +182,7 @@ class LifeContract(BusCase):
         await bus.when_connected()
         await bus.publish(message(2, "own"))
         await until(lambda: recorder.ids == ["m1", "m2"])
+        self.assertEqual([each.queue for each in recorder.deliveries], ["own", "own"])
 
     async def test_exclusive_queue_goes_with_the_link(self) -> None:
         other = await self.connected_bus()

@@ -51,6 +51,7 @@ class PublishingContract(BusCase):
         await self.assertFailure(bus.publish(Outgoing("没有.EX", "k", b"", "m1")), Unroutable)
         await bus.when_connected()
         await bus.publish(message(2))
+        self.assertEqual(await self.ready_ids(), ["m2"])
 
     async def test_order_of_a_turn(self) -> None:
         bus = await self.connected_bus()
@@ -63,11 +64,11 @@ class PublishingContract(BusCase):
         publishes = [bus.publish(message(number)) for number in range(3)]
         await pause(0.1)
         self.cut(bus)
-        for published in publishes:
-            await self.assertFailure(published, Unconfirmed)
+        failures = [await published.addErrback(lambda failure: failure.type) for published in publishes]
+        self.assertEqual(failures, [Unconfirmed] * 3)
         self.speak()
         await bus.when_connected()
-        await bus.publish(message(3))
+        self.assertIsNone(await bus.publish(message(3)))
 
     async def test_no_confirm_in_time(self) -> None:
         bus = await self.connected_bus(confirm_timeout_seconds=0.3)
@@ -97,6 +98,7 @@ class PublishingContract(BusCase):
         await self.assertFailure(bus.publish(message(3)), BusFull)
         await gatherResults(taken)
         await bus.publish(message(4))
+        self.assertEqual(await self.ready_ids(), ["m0", "m1", "m4"])
 
     async def test_publisher_that_has_lost_interest(self) -> None:
         bus = await self.connected_bus()

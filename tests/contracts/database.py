@@ -184,9 +184,11 @@ class DatabaseContract(TestCase):
 
     async def test_text_that_is_no_unicode_is_refused(self) -> None:
         await self.refused(self.database.apply([put("1", 1, 1, "\ud800")]))
+        self.assertIsNone(await self.database.confinfo("1"))
 
     async def test_number_beyond_64_bits_is_refused(self) -> None:
         await self.refused(self.database.apply([RowWrite("1", 1, 1, row("1", endtime=2**63))]))
+        self.assertIsNone(await self.database.confinfo("1"))
 
     async def test_instances_writing_the_same_numbers_at_once(self) -> None:
         numbers = [f"{number:03}" for number in range(60)]

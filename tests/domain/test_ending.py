@@ -147,6 +147,7 @@ class Everywhere(SynchronousTestCase):
 
     def test_a_place_that_was_booked_is_given_back(self) -> None:
         """Whatever ends a conference that has a host."""
+        given_back = 0
         for situation, conference in samples.IN_SITUATION.items():
             for event in samples.EVENTS.values():
                 decision = decide(conference, event, RULES)
@@ -154,6 +155,8 @@ class Everywhere(SynchronousTestCase):
                     freed = [each for each in decision.effects if isinstance(each, FreeLoad)]
                     expected = [FreeLoad(conference.ip, conference.placement, "pA")] if conference.ip else []
                     self.assertEqual(freed, expected, (situation, event))
+                    given_back += len(freed)
+        self.assertEqual(given_back, 10)
 
     def test_notice_and_bill_exactly_if_it_ran(self) -> None:
         """One of each; with the same reason."""

@@ -176,5 +176,14 @@ class Places(SiteCase):
 
     def test_nothing(self) -> None:
         """No command where nothing waits."""
-        self.site.store.fail()
+        asked: list[object] = []
+
+        async def free(places: list[object]) -> None:
+            asked.append(places)
+
+        self.patch(self.css.freer, "_action", free)
         self.css.run(self.css.freer.apply_waiting())
+        self.assertEqual(asked, [])
+        self.refuse(self.give(self.ask(), "10.0.0.1"))
+        self.css.run(self.css.freer.apply_waiting())
+        self.assertEqual(len(asked), 1)

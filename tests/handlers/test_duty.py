@@ -81,7 +81,8 @@ class Abnormal(DutyCase):
         self.css.mcus.silent_at_once(f"pA/3/{self.mcu_asked['epoch']}")
         self.site.pass_seconds(1)
         self.unchanged()
-        self.flushLoggedErrors(StoreError)
+        self.assertEqual(self.css.tally["mcu_without_queue"], 1)
+        self.assertEqual(len(self.flushLoggedErrors(StoreError)), 1)
 
     def test_timers(self) -> None:
         """Deadlines, silent MCUs, an abnormal room, a restore that is due."""
@@ -141,7 +142,9 @@ class Abnormal(DutyCase):
         body = {"type": "MCU_MAU_DISCONNECT_NTF", "ip": self.ip, "pid": "11"}
         handled = self.css.begin(body, to.MCU_QUEUE)
         self.site.pass_seconds(3)
-        self.successResultOf(handled)
+        self.assertIsNone(self.successResultOf(handled))
+        self.site.store.recover()
+        self.unchanged()
 
     def test_list_without_a_store(self) -> None:
         """All that it shows is released under its own epochs."""

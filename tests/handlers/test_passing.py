@@ -144,6 +144,7 @@ class Crashes(ControlCase):
 
     def test_after_the_confirm(self) -> None:
         self.die_at("pass", "after_confirm", self.begun)
+        self.assertEqual(len(self.passed()), 1)
         self.survived()
 
     def test_with_the_answer(self) -> None:

@@ -42,6 +42,7 @@ class KillTests(TestCase):
         def compare(found: tuple[dict[str, Any], dict[str, dict[str, Any]]]) -> None:
             undisturbed, disturbed = found
             self.healthy(undisturbed)
+            self.assertEqual(len(disturbed), len(kills))
             for name, state in disturbed.items():
                 wrong = {part: state[part] for part, wanted in undisturbed.items() if state[part] != wanted}
                 wanted = {part: undisturbed[part] for part in wrong}

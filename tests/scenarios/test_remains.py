@@ -14,6 +14,8 @@ class RemainsCases(Scenario):
     async def test_nothing_is_left_on_an_idle_platform(self) -> None:
         await self.begin()
         await self.nothing_left()
+        # It has looked at what there is: what belongs to no conference is there.
+        self.assertLessEqual({f"domain/{PLATFORM}/info", "css/slots"}, set(await self.ground.dump(PLATFORM)))
 
     async def test_a_conference_that_runs(self) -> None:
         await self.begin()

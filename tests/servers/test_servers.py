@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.servers import RabbitMQServer, SharedRabbitMQ, process, servers
 from tests.servers.guard import started_at
-from tests.servers.install import MissingServers, ensure_installed, program
+from tests.servers.install import MissingServers, ensure_installed, missing_packages, program
 from tests.servers.process import ServerFailed
 from tests.servers.redis import RedisServer, ValkeyServer, command
 from tests.servers.shared import ENVIRONMENT, Owner, SharedServerError, Sharing, find_asker
@@ -261,8 +261,12 @@ class Installing(TestCase):
 
     def test_all_there(self) -> None:
         """Nothing is installed where all is there, whoever asks."""
-        self.patch(os, "geteuid", lambda: 1000)
-        ensure_installed()
+        ran: list[object] = []
+        self.patch(subprocess, "run", lambda *arguments, **named: ran.append(arguments))
+        for user in (0, 1000):
+            self.patch(os, "geteuid", lambda user=user: user)
+            ensure_installed()
+        self.assertEqual((ran, missing_packages()), ([], []))
 
     def test_valkey_needs_no_install(self) -> None:
         """Valkey comes with a Python package."""

@@ -106,4 +106,4 @@ class PinnedTests(CommitTierCase):
     def test_pinned(self) -> None:
         """They show none any more."""
         for seed, minutes in PINNED:
-            self.run_seeds([seed], minutes)
+            self.assertEqual(self.run_seeds([seed], minutes).seeds, 1)

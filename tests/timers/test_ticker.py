@@ -139,5 +139,7 @@ class Stop(TickerCase):
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_never_started(self) -> None:
-        """At once."""
-        self.successResultOf(self.ticker.stop())
+        """At once; nothing begins after that."""
+        self.assertIsNone(self.successResultOf(self.ticker.stop()))
+        self.clock.pump([1.0] * 4)
+        self.assertEqual((self.began, self.clock.getDelayedCalls()), ([], []))

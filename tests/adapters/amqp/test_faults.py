@@ -50,6 +50,7 @@ class Faults(BrokerCase):
         bus = await self.ready_bus()
         recorder = Recorder()
         bus.consume("Q", recorder, prefetch=50)
+        lost: list[int] = []
 
         async def insist(number: int) -> None:
             while True:
@@ -57,6 +58,7 @@ class Faults(BrokerCase):
                     await bus.publish(message(number))
                     return
                 except BusError:
+                    lost.append(number)
                     await bus.when_connected()
 
         for start in range(0, 1000, 100):
@@ -65,6 +67,8 @@ class Faults(BrokerCase):
             reactor.callLater(0.002 * (start % 300) / 100, self.proxy.cut)
             await sent
         await until(lambda: len(set(recorder.ids)) == 1000)
+        self.assertEqual(set(recorder.ids), {f"m{number}" for number in range(1000)})
+        self.assertTrue(lost, "no cut met a publish: nothing was tried")
 
     async def test_channel_closed(self) -> None:
         logged = Logged(self)

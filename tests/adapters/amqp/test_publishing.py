@@ -96,8 +96,10 @@ class Publishing(LinkCase):
         settle(self.clock)
         returned = Basic.Return(312, "NO_ROUTE", "EX", "k")
         self.broker.send(self.publishing, *content(returned, b"{}", Basic.Properties(message_id="m9")))
+        self.assertNoResult(published)
         self.confirm(1)
-        self.successResultOf(published)
+        self.assertIsNone(self.successResultOf(published))
+        self.assertTrue(self.bus.connected)
 
     def test_late_confirm(self) -> None:
         published = self.publish(1)

@@ -85,6 +85,8 @@ class OwnBroker(BrokerCase):
         await until(lambda: set(recorder.ids) >= set(sent))
         await bus.publish(message(1, "own"))
         await until(lambda: "m1" in recorder.ids)
+        self.assertEqual(set(recorder.ids), {*sent, "m1"})
+        self.assertEqual([each.queue for each in recorder.deliveries if each.message_id == "m1"], ["own"])
 
     async def test_what_an_administrator_does(self) -> None:
         bus = await self.ready_bus()

@@ -120,11 +120,15 @@ class ServerFaults(Faults):
     async def test_server_that_hangs_while_nobody_asks_is_noticed(self) -> None:
         server = self.private()
         store = await self.ready(quick(server.address, check_seconds=0.05))
+        changes: list[bool] = []
+        store.on_state_change(changes.append)
         server.pause()
         self.addCleanup(server.resume)
         await until_available(store.link, False)
+        self.assertEqual(changes, [False])
         server.resume()
         await until_available(store.link)
+        self.assertEqual(await self.reason(store), "")
 
     async def test_forgotten_scripts_are_sent_again(self) -> None:
         store = await self.ready(quick(self.private().address))

@@ -70,6 +70,10 @@ class SentinelTests(Faults):
         await store.commit(commit("first"))
         await deferToThread(old.kill)  # what the Sentinels say now is another master
         await self.until_written(store, second)
+        # Only what came after it is there: the first one still is a master, and the second never was its replica.
+        self.assertEqual(await deferToThread(command, first.address, "EXISTS", "confex/first"), "1")
+        self.assertEqual(await deferToThread(command, second.address, "EXISTS", "confex/first"), "0")
+        self.assertFalse(await deferToThread(is_replica, first))
 
     async def until_written(self, store: RedisStore, server: RedisServer) -> None:
         """Commit until a server is the one that has it."""

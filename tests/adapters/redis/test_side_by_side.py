@@ -80,6 +80,8 @@ class SideBySide(RuleBasedStateMachine):
     """Each rule does one thing to both. Runs in a thread, beside the reactor of the Redis adapter."""
 
     store: ClassVar[RedisStore]
+    compared: ClassVar[list[str]]
+    """The keys of which both have said the same at the end of an example."""
 
     @initialize()
     def begin(self) -> None:
@@ -260,6 +262,7 @@ class SideBySide(RuleBasedStateMachine):
             left = self.memory.server.keyspace.ttl_ms(key)
             theirs_left = self._redis(functools.partial(self.store.link.command, "PTTL", key))
             assert abs((-1 if left is None else left) - theirs_left) < CLOCK_TOLERANCE_MS, (key, left, theirs_left)
+            self.compared.append(key)
 
     def _both(self, action: Callable[[Any], Awaitable[Any]]) -> None:
         self._compare(action, self.memory, self.store)
@@ -330,7 +333,8 @@ class SideBySideTests(RedisFixture):
         return RedisSettings(host=host, port=port, db=servers().new_redis_database())
 
     async def test_memory_and_redis_answer_alike(self) -> None:
-        machine = type("Machine", (SideBySide,), {"store": self.store})
+        compared: list[str] = []
+        machine = type("Machine", (SideBySide,), {"store": self.store, "compared": compared})
         bounds = settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
@@ -340,3 +344,4 @@ class SideBySideTests(RedisFixture):
             suppress_health_check=list(HealthCheck),
         )
         await deferToThread(run_state_machine_as_test, machine, settings=bounds)
+        self.assertGreater(len(compared), EXAMPLES)
