@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Source:
     def imports(self) -> dict[str, str]:
         """Name in the module -> dotted name of what it was imported from; relative imports resolved."""
         names: dict[str, str] = {}
-        for node in self.nodes:
+        for node in _statements(self.tree.body):
             if isinstance(node, ast.Import):
                 names.update(
                     (each.asname or _top(each.name), each.name if each.asname else _top(each.name))
@@ -80,6 +81,18 @@ def imported_from(source: Source, node: ast.ImportFrom) -> str:
         return node.module or ""
     parents = source.package.split(".")
     return ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [node.module])])
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements and those inside them: a small part of all nodes."""
+    for statement in body:
+        yield statement
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            for inner in getattr(statement, part, ()):
+                if isinstance(inner, ast.stmt):
+                    yield from _statements([inner])
+                else:
+                    yield from _statements(inner.body)
 
 
 def _top(name: str) -> str:
