@@ -70,7 +70,8 @@ class Platforms(msgspec.Struct, frozen=True):
 
     @property
     def own_abnormal(self) -> bool:
-        return self.own_state is PlatformState.ABNORMAL
+        known = self.known.get(self.own)  # asked at every step: no detours
+        return known is not None and known.state is PlatformState.ABNORMAL
 
     @property
     def possible(self) -> dict[str, PlatformState]:

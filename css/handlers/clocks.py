@@ -24,7 +24,7 @@ class StoreClocks:
 
     def now_ms(self, platform: str) -> int:
         """The clock of a platform's store, milliseconds since the epoch."""
-        return self.local_ms() + self._offsets_ms.get(platform, self._last_ms)
+        return int(self._reactor.seconds() * 1000) + self._offsets_ms.get(platform, self._last_ms)
 
     async def know(self, store: IConferenceStore) -> None:
         """Measure a store's clock, unless that has been done: a machine's own may be wrong by hours. Fails with

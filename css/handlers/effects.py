@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from css.domain import effects as fx
-from css.domain.conference import Conference, Requester, to_fields
+from css.domain.conference import Conference, Fields, Requester, to_fields
 from css.domain.errors import ErrCode
 from css.domain.ledger import keeper_of
 from css.domain.platforms import Platforms
@@ -81,33 +81,36 @@ class Composer:
         self._platforms = platforms
 
     def compose(
-        self, effects: tuple[fx.Effect, ...], conference: Conference, identity: Identity, now_ms: int
+        self,
+        effects: tuple[fx.Effect, ...],
+        conference: Conference,
+        identity: Identity,
+        now_ms: int,
+        fields: Fields | None = None,
     ) -> Composed:
         """
         @param conference: the record after the step, or, if the step ends it, the one before.
         @param identity: (epoch, version, salt) of the step, from which the message ids are made.
+        @param fields: of the conference, if they were made already.
         """
-        peers = self._platforms().peers
-        sheet = _Sheet(self._own, self._cm_peer(conference.source), peers, conference, identity, now_ms)
+        sheet = _Sheet(self._own, self._platforms(), conference, identity, now_ms, fields)
         for effect in effects:
             _WRITERS[type(effect)](sheet, effect)
         return sheet.composed
-
-    def _cm_peer(self, source: str) -> str:
-        """The platform whose CM is told, if it is not this one's."""
-        return "" if source == self._own or self._platforms().serves(source) else source
 
 
 class _Sheet:
     """Where the effects of one step are written."""
 
     def __init__(
-        self, own: str, cm_peer: str, peers: tuple[str, ...], c: Conference, identity: Identity, now_ms: int
+        self, own: str, platforms: Platforms, c: Conference, identity: Identity, now_ms: int, fields: Fields | None
     ) -> None:
         self.own = own
-        self.cm_peer = cm_peer
-        self.peers = peers
+        self.platforms = platforms
+        self.cm_peer = "" if platforms.serves(c.source) else c.source
+        """The platform whose CM is told, if it is not this one's."""
         self.c = c
+        self.fields = fields
         self.now_ms = now_ms
         self.composed = Composed({}, [], {})
         self.identity = identity
@@ -117,10 +120,10 @@ class _Sheet:
     def parcel(self, lane: str, platform: str = "") -> Parcel:
         """Where effects of a lane are written; `platform`: whose instances carry them out, empty: this one's."""
         if platform and platform != self.own:
-            return self.composed.abroad.setdefault((platform, lane), Parcel([], [], [], []))
+            return self.composed.abroad.setdefault((platform, lane), Parcel())
         parcel = self.composed.parcels.get(lane)
         if parcel is None:
-            parcel = self.composed.parcels[lane] = Parcel([], [], [], [])
+            parcel = self.composed.parcels[lane] = Parcel()
         return parcel
 
     def send(
@@ -303,7 +306,7 @@ def _tell_mcu_delayed(s: _Sheet, effect: fx.TellMcuDelayed) -> None:
     c = s.c
     message = control.McuDurationNotice(confE164=c.e164, endtime=c.endtime, duration=c.duration)
     where = (to.DEFAULT, to.mcu_queue(c.ip, c.pid))
-    if c.platformmoid in (s.own, *s.peers):
+    if c.platformmoid in (s.own, *s.platforms.peers):
         s.send(Kind.COMMAND, where, encode(message), peer=c.platformmoid if c.platformmoid != s.own else "")
     else:
         # Two platforms that back one up know only that one, not each other.
@@ -355,7 +358,7 @@ def _report_gone(s: _Sheet, effect: fx.ReportGone) -> None:
 def _save_row(s: _Sheet, effect: fx.SaveRow) -> None:
     c = s.c
     row = ConfinfoRow(c.e164, c.confname, c.password, c.moid, c.source, c.platformmoid, c.ip, c.begintime, c.endtime)
-    side = encode_side(to_fields(c))
+    side = encode_side(s.fields or to_fields(c))
     s.parcel(SQL_LANE).rows.append(RowWrite(c.e164, s.identity[0], s.identity[1], row, side))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import uuid
+from functools import lru_cache
 
 import msgspec
 
@@ -32,6 +33,7 @@ _NOTICE_LANE = "to/"
 _PEER_LANE = "peer/"
 
 _NAMESPACE = uuid.UUID("6f0e31f1-5c0c-5a84-9a3e-7a9f1d1c2b55")
+_NAMESPACE_BYTES = _NAMESPACE.bytes
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 """The hex digit whose two upper bits say which kind of UUID it is."""
 
@@ -89,6 +91,7 @@ def lane_at_home(kind: Kind, exchange: str) -> str:
     return ASK_LANE if kind in (Kind.MCU_REQUEST, Kind.RESOURCE_REQUEST) else OWN_LANE
 
 
+@lru_cache(maxsize=256)
 def lease_of(lane: str, lease_ms: int) -> int:
     """How long an entry of a lane is left to one instance, where that is usually `lease_ms`."""
     if lane == ASK_LANE:
@@ -114,7 +117,7 @@ def peer_of(lane: str) -> str:
 def message_id(*identity: object) -> str:
     """A message's id, the same one each time that the same effect is carried out: a UUID of version 5."""
     # The module uuid takes four times as long.
-    name = _NAMESPACE.bytes + ":".join(map(str, identity)).encode()
+    name = _NAMESPACE_BYTES + ":".join(map(str, identity)).encode()
     digits = hashlib.sha1(name, usedforsecurity=False).hexdigest()
     variant = _VARIANT[digits[16]]
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from twisted.logger import Logger
 
@@ -104,8 +104,8 @@ class OffDuty:
         if instead is None:
             return usual
 
-        async def choose(message: Message, delivery: Delivery) -> None:
-            await (usual if self._duty.on else instead)(message, delivery)
+        def choose(message: Message, delivery: Delivery) -> Awaitable[None]:
+            return (usual if self._duty.on else instead)(message, delivery)
 
         return choose
 

@@ -6,7 +6,6 @@ import enum
 from collections.abc import Callable, Mapping
 
 import msgspec
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -98,10 +97,15 @@ class Post:
             later += [each for each in letters if not await self._overdue(each, platform)]
             return []
         publishes = [bus.publish(each.outgoing) for each in letters]
-        outcomes = [await _outcome(each) for each in publishes]
+        failed: list[tuple[Letter, Exception]] = []
+        for letter, publish in zip(letters, publishes, strict=True):
+            try:
+                await publish
+            except Exception as error:
+                failed.append((letter, error))
         soon = []
-        for letter, error in zip(letters, outcomes, strict=True):
-            fate = _Fate.DONE if error is None else await self._fate(letter, error, platform, peer)
+        for letter, reason in failed:
+            fate = await self._fate(letter, reason, platform, peer)
             if fate is _Fate.SOON:
                 soon.append(letter)
             elif fate is _Fate.LATER:
@@ -172,14 +176,6 @@ class Post:
         except BusError:
             return False
         return True
-
-
-async def _outcome(publish: Deferred[None]) -> Exception | None:
-    try:
-        await publish
-    except Exception as error:
-        return error
-    return None
 
 
 def parked(message: Outgoing, reason: str, queue: str, **headers: object) -> Outgoing:
@@ -283,31 +279,36 @@ class Outbox:
         What another instance has not finished of this number (`waiting`) goes first: such lanes are left to the sweep,
         but for the one that needs no order.
         """
-        ready = dict(parcels)
-        for lane, carrier in self.carriers.items():
-            if lane in ready:
+        at_home: dict[str, list[Letter]] = {}
+        for lane, parcel in parcels.items():
+            carrier = self.carriers.get(lane)
+            if carrier is not None:
                 # Rows carry their version and places their token: their order does not matter.
-                carrier(store, e164, mark, ready.pop(lane), "")
-        for lane in waiting:
-            if lane != ASK_LANE:
-                ready.pop(lane, None)
-        for lane, parcel in ready.items():
-            if self._post.reaches(peer_of(lane)):
+                carrier(store, e164, mark, parcel, "")
+            elif lane in waiting and lane != ASK_LANE:
+                continue
+            elif is_at_home(lane):
+                at_home[lane] = parcel.letters
+            elif self._post.reaches(peer_of(lane)):
                 self._tracker.run(self._carry(store, e164, mark, {lane: parcel.letters}), f"letters to {lane}")
-        at_home = {lane: parcel.letters for lane, parcel in ready.items() if is_at_home(lane)}
         if any(at_home.values()):
             await self._carry(store, e164, mark, at_home)
 
     async def _carry(self, store: IConferenceStore, e164: str, mark: str, lanes: Mapping[str, list[Letter]]) -> None:
         """Publish the letters of lanes that all go to the own broker, or of one lane that goes to another one."""
         peer = peer_of(next(iter(lanes)))
-        keys = {(store.platform, e164, lane, mark) for lane in lanes}
+        platform = store.platform
+        keys = [(platform, e164, lane, mark) for lane in lanes]
         letters = [letter for each in lanes.values() for letter in each]
-        self._carrying |= keys
+        self._carrying.update(keys)
         try:
-            left = await self._post.deliver(letters, store.platform, peer, patient=not peer)
+            left = await self._post.deliver(letters, platform, peer, patient=not peer)
         finally:
-            self._carrying -= keys
+            self._carrying.difference_update(keys)
+        if not left:
+            for lane in lanes:
+                self.mark_done(store, e164, lane, mark)
+            return
         try:
             await self._settle(store, e164, mark, lanes, left)
         except StoreError as error:
@@ -327,7 +328,7 @@ class Outbox:
         self, store: IConferenceStore, e164: str, mark: str, lanes: Mapping[str, list[Letter]], left: list[Letter]
     ) -> None:
         for lane, letters in lanes.items():
-            left_here = [each for each in letters if each in left] if left else []
+            left_here = [each for each in letters if each in left]
             if not left_here:
                 self.mark_done(store, e164, lane, mark)
             elif len(left_here) < len(letters):

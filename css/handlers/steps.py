@@ -55,6 +55,8 @@ class Known(msgspec.Struct, gc=False):
 
     fields: Fields
     conference: Conference | None
+    indexes: dict[str, int] | None = None
+    """`indexes` of the conference, if they were made already."""
     written_by: tuple[IConferenceStore, int] | None = None
     """If this instance wrote it: by which store, and the `links` of that."""
 
@@ -68,6 +70,8 @@ class Prepared(msgspec.Struct, gc=False):
     after: Conference | None
     fields: Fields
     """Of `after`, if the decision changes the record."""
+    indexes: dict[str, int]
+    """Likewise."""
     mark: str
 
 
@@ -117,14 +121,16 @@ class Steps:
         @param request: the memory of the request that causes it, if it is to be checked: see `Commit.request`.
         @return: the decision; None: `prepare` found nothing to do, or the request is a repetition.
         """
-
-        async def turn() -> Decision | None:
+        turn = self._locks.enter(e164)
+        if turn is not None:
+            await turn
+        try:
             self._probe(name, "before_load")
             hint = self._hint(store, e164)
             known = hint or await self.read(store, e164)
             return await self._until_committed(store, e164, name, prepare, known, hint is not None, request)
-
-        return await self._locks.run(e164, turn)
+        finally:
+            self._locks.leave(e164)
 
     async def start(
         self,
@@ -139,8 +145,10 @@ class Steps:
 
         @param extras: adds to the commit what only a beginning has (reservations, guards …).
         """
-
-        async def turn() -> CommitResult:
+        turn = self._locks.enter(e164)
+        if turn is not None:
+            await turn
+        try:
             prepared = self._prepared(store, e164, Known({}, None), decision, now_ms)
             prepared.commit = extras(prepared.commit)
             self._probe(name, "before_commit")
@@ -148,8 +156,8 @@ class Steps:
             if result.outcome is Outcome.DONE:
                 await self._carry_out(store, e164, name, prepared, result)
             return result
-
-        return await self._locks.run(e164, turn)
+        finally:
+            self._locks.leave(e164)
 
     async def read(self, store: IConferenceStore, e164: str) -> Known:
         """The record as the store has it now. Fails with `StoreError`."""
@@ -221,13 +229,15 @@ class Steps:
         version += subject.version_base
         # A step that leaves the record alone shares its version with others, but no mark and no message id.
         salt = "" if decision.changed else f"{now_ms}-{_digest(decision.effects)}"
-        composed = self._composer.compose(decision.effects, subject, (epoch, version, salt), now_ms)
+        record = decision.record if decision.changed else None
+        fields = to_fields(record) if record is not None else {}
+        composed = self._composer.compose(decision.effects, subject, (epoch, version, salt), now_ms, fields)
         mark = f"{epoch}.{version}.{salt}" if salt else f"{epoch}.{version}"
         entries = self._outbox.entries(composed.parcels, mark, now_ms, composed.abroad)
-        fields = to_fields(decision.record) if decision.record is not None else {}
-        commit = _commit_of(e164, known, decision, fields, now_ms)
+        new_indexes = indexes(record) if record is not None else {}
+        commit = _commit_of(e164, known, decision, fields, new_indexes, now_ms)
         commit = msgspec.structs.replace(commit, outbox=entries, answers=tuple(composed.answers))
-        return Prepared(commit, decision, composed, after, fields, mark)
+        return Prepared(commit, decision, composed, after, fields, new_indexes, mark)
 
     async def _carry_out(
         self, store: IConferenceStore, e164: str, name: str, prepared: Prepared, result: CommitResult
@@ -252,7 +262,7 @@ class Steps:
             return
         if prepared.decision.changed:
             after = msgspec.structs.replace(prepared.after, version=prepared.after.version + 1)
-            self._hints[key] = Known(prepared.fields, after, (store, store.links))
+            self._hints[key] = Known(prepared.fields, after, prepared.indexes, (store, store.links))
             self._hints.move_to_end(key)
             if len(self._hints) > self.HINTS:
                 self._hints.popitem(last=False)
@@ -286,8 +296,10 @@ def _nobody(e164: str, platform: str, epoch: int) -> Conference:
     )
 
 
-def _commit_of(e164: str, known: Known, decision: Decision, fields: Fields, now_ms: int) -> Commit:
-    """The record's part of a commit. @param fields: of the record after the step, if that changes it."""
+def _commit_of(
+    e164: str, known: Known, decision: Decision, fields: Fields, new_indexes: dict[str, int], now_ms: int
+) -> Commit:
+    """The record's part of a commit. @param fields, new_indexes: of the record after the step, if that changes it."""
     before = known.conference
     expected = (str(before.first_epoch), before.version) if before else None
     if not decision.changed:
@@ -296,28 +308,38 @@ def _commit_of(e164: str, known: Known, decision: Decision, fields: Fields, now_
         assert before is not None  # only what exists can end
         return _ending(e164, before, expected, decision, now_ms)
     after = decision.record
-    old_indexes, new_indexes = (_known_indexes(before) if before else {}), indexes(after)
+    if before is None:
+        return Commit(
+            e164=e164,
+            set_fields=fields,
+            set_conf=to_conf_fields(after) if after.has_run else None,
+            index_add=new_indexes,
+        )
+    old, old_indexes = known.fields, _known_indexes(before, known.indexes)
     return Commit(
         e164=e164,
         expected=expected,
-        set_fields={name: value for name, value in fields.items() if known.fields.get(name) != value},
-        drop_fields=tuple(name for name in PASSING_FIELDS if name in known.fields and name not in fields),
+        set_fields={name: value for name, value in fields.items() if old.get(name) != value},
+        drop_fields=tuple([name for name in PASSING_FIELDS if name in old and name not in fields]),
         set_conf=to_conf_fields(after) if after.has_run and _conf_changed(before, after) else None,
         index_add={name: score for name, score in new_indexes.items() if old_indexes.get(name) != score},
-        index_drop=tuple(name for name in old_indexes if name not in new_indexes),
+        index_drop=tuple([name for name in old_indexes if name not in new_indexes]),
     )
 
 
-def _known_indexes(c: Conference) -> dict[str, int | None]:
-    """Every index that a record may be in; None: whether it is, and with which score, only the store knows."""
-    found: dict[str, int | None] = {**indexes(c)}
-    if restore_index(c.source) in found:
+def _known_indexes(c: Conference, made: dict[str, int] | None = None) -> dict[str, int | None]:
+    """Every index that a record may be in; None: whether it is, and with which score, only the store knows.
+
+    @param made: `indexes` of it, if they were made already.
+    """
+    found: dict[str, int | None] = {**(indexes(c) if made is None else made)}
+    if c.state is State.PENDING_RESTORE and restore_index(c.source) in found:
         found |= {restore_index(c.source): None, ready_index(c.source): None}
     return found
 
 
-def _conf_changed(before: Conference | None, after: Conference) -> bool:
-    return before is None or not before.has_run or to_conf_fields(before) != to_conf_fields(after)
+def _conf_changed(before: Conference, after: Conference) -> bool:
+    return not before.has_run or to_conf_fields(before) != to_conf_fields(after)
 
 
 def _ending(e164: str, before: Conference, expected: tuple[str, int] | None, decision: Decision, now_ms: int) -> Commit:

@@ -88,19 +88,26 @@ class NumberLocks:
 
     async def run(self, e164: str, work: Callable[[], Awaitable[T]]) -> T:
         """Run `work` when every earlier one of the number has ended."""
-        queue = self._queues.get(e164)
-        if queue is None:
-            self._queues[e164] = deque()
-        else:
-            turn: Deferred[None] = Deferred()
-            queue.append(turn)
+        turn = self.enter(e164)
+        if turn is not None:
             await turn
         try:
             return await work()
         finally:
-            self._release(e164)
+            self.leave(e164)
 
-    def _release(self, e164: str) -> None:
+    def enter(self, e164: str) -> Deferred[None] | None:
+        """Queue up for a number. @return: what to wait for before its turn has come; None: it has."""
+        queue = self._queues.get(e164)
+        if queue is None:
+            self._queues[e164] = deque()
+            return None
+        turn: Deferred[None] = Deferred()
+        queue.append(turn)
+        return turn
+
+    def leave(self, e164: str) -> None:
+        """The turn is over: the next one's has come."""
         queue = self._queues[e164]
         if not queue:
             del self._queues[e164]

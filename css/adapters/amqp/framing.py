@@ -15,8 +15,8 @@ from txamqp.queue import TimeoutDeferredQueue
 from css.adapters.amqp.codec import HEARTBEAT_FRAME, decode_method, encode_method, load_spec
 from css.adapters.amqp.content import DeliveryChannel, Receiver
 from css.adapters.amqp.frames import ACK, BODY, DELIVER, FRAME_START, HEADER, METHOD, NACK, RETURN, TAG_AND_FLAG
-from css.adapters.amqp.output import Output, output_to
 from css.adapters.amqp.publisher import Publisher
+from css.adapters.output import Output, output_to
 
 FRAME_OVERHEAD = 8
 """Bytes of a frame around its payload."""

@@ -18,7 +18,7 @@ class ListeningProtocol(StoreProtocol):
 
     heard: Callable[[bytes], None] | None = None
 
-    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+    def _read(self, data: bytes) -> None:
         reader = self._reader
         try:
             reader.feed(data)

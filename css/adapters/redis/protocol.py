@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
+from css.adapters.output import Output, output_to
 from css.adapters.redis.scripts import Script
 from css.ports.store import StoreError, WrongType
 
@@ -35,6 +36,10 @@ class StoreProtocol(txredisapi.HiredisProtocol):
         self._timeout_seconds = timeout_seconds
         self._max_in_flight = max_in_flight
         self._pending: deque[_Pending] = deque()
+        self._output: Output
+        self._out: list[bytes] = []
+        self._reading = False
+        self._flush_call: IDelayedCall | None = None
         self._check: IDelayedCall | None = None
         self._suspect: Deferred[Any] | None = None
         self._closing = "the connection is not open"
@@ -65,6 +70,7 @@ class StoreProtocol(txredisapi.HiredisProtocol):
         self._closing = ""
         self.transport.setTcpNoDelay(True)
         self.transport.setTcpKeepAlive(True)
+        self._output = output_to(self.transport, self._flush)
 
     def run_script(self, script: Script, arguments: tuple[bytes, ...]) -> Deferred[Any]:
         """Call a script without keys; one that the server has forgotten is sent again with its text."""
@@ -77,6 +83,15 @@ class StoreProtocol(txredisapi.HiredisProtocol):
         return result.addCallback(convert) if convert is not None else result
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        self._reading = True
+        try:
+            self._read(data)
+        finally:
+            self._reading = False
+        self._flush()
+
+    def _read(self, data: bytes) -> None:
+        """Hand over the replies that are whole; what is asked for in consequence leaves in one write afterwards."""
         reader, pending = self._reader, self._pending
         try:
             reader.feed(data)
@@ -100,9 +115,10 @@ class StoreProtocol(txredisapi.HiredisProtocol):
     def connectionLost(self, why: Failure) -> None:
         self.connected = 0
         self._lost = True
-        if self._check is not None:
-            self._check.cancel()
-            self._check = None
+        for call in (self._check, self._flush_call):
+            if call is not None:
+                call.cancel()
+        self._check = self._flush_call = None
         self._give_up(f"connection lost: {why.getErrorMessage()}")
         _fire(self._waiting_for_close)
 
@@ -118,9 +134,23 @@ class StoreProtocol(txredisapi.HiredisProtocol):
 
     def _write(self, command: bytes, entry: _Pending) -> None:
         self._pending.append(entry)
-        self.transport.write(command)
+        self._out.append(command)
+        if self._flush_call is None and not self._reading:
+            self._flush_call = self._clock.callLater(0, self._flush_later)
         if self._check is None:
             self._check = self._clock.callLater(self._timeout_seconds, self._check_oldest)
+
+    def _flush_later(self) -> None:
+        self._flush_call = None
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write all that was asked for in this turn at once, unless there is no room."""
+        out = self._out
+        if out and not self._closing and not self._output.full:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self._output.write(data)
 
     def _refused(self, message: str, entry: _Pending) -> None:
         result, _, script, arguments = entry
@@ -148,6 +178,7 @@ class StoreProtocol(txredisapi.HiredisProtocol):
         self._closing = self._closing or reason
         failed = list(self._pending)
         self._pending.clear()
+        self._out.clear()
         # First those who say that the store is away: a failed command may be tried again at once.
         _fire(self._waiting_for_loss)
         for result, *_ in failed:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from importlib.resources import files
+from typing import Any
+
+import hiredis
 
 _FOLDER = files("css.adapters.redis") / "lua"
 
@@ -17,14 +20,14 @@ class Script:
         self.name = name
         self.source = "\n".join(texts).encode()
         self.sha = hashlib.sha1(self.source, usedforsecurity=False).hexdigest()
-        self._by_sha = b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n$1\r\n0\r\n" % self.sha.encode()
-        self._by_source = b"$4\r\nEVAL\r\n$%d\r\n%b\r\n$1\r\n0\r\n" % (len(self.source), self.source)
+        self._by_sha = (b"EVALSHA", self.sha.encode(), b"0")
+        self._by_source = (b"EVAL", self.source, b"0")
 
     def call(self, arguments: tuple[bytes, ...], with_source: bool = False) -> bytes:
         """@return: the command as it goes over the wire; `with_source` for a server that has forgotten the script."""
-        head = self._by_source if with_source else self._by_sha
-        tail = b"".join([b"$%d\r\n%b\r\n" % (len(each), each) for each in arguments])
-        return b"*%d\r\n%b%b" % (3 + len(arguments), head, tail)
+        words: Any = (*(self._by_source if with_source else self._by_sha), *arguments)
+        packed: bytes = hiredis.pack_command(words)
+        return packed
 
 
 LOAD = Script("load", "loaded")

@@ -16,6 +16,14 @@ from css.ports.store import StoreError
 
 
 class _Transport(StringTransport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+        super().write(data)
+
     def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802 - Twisted's name
         self.no_delay = enabled
 
@@ -98,6 +106,7 @@ class ProtocolTests(SynchronousTestCase):
 
     def test_forgotten_script_is_sent_with_its_text(self) -> None:
         waiting = self.protocol.run_script(LOAD, (b"\x92\xa11\xa0", b"blob"))
+        self.clock.advance(0)
         self.assertNotIn(LOAD.source, self.transport.value())
         self.transport.clear()
         self.protocol.dataReceived(b"-NOSCRIPT No matching script.\r\n")
@@ -105,6 +114,39 @@ class ProtocolTests(SynchronousTestCase):
         self.assertEqual(self.transport.value(), head + b"$4\r\n\x92\xa11\xa0\r\n$4\r\nblob\r\n")
         self.protocol.dataReceived(b":1\r\n")
         self.assertEqual(self.successResultOf(waiting), 1)
+
+    def test_what_is_asked_in_one_turn_leaves_in_one_write(self) -> None:
+        for key in "ab":
+            _ = self.protocol.execute_command("GET", key)
+        self.assertEqual(self.transport.writes, [])
+        self.clock.advance(0)
+        self.assertEqual(self.transport.writes, [b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$1\r\nb\r\n"])
+
+    def test_what_replies_lead_to_leaves_with_them(self) -> None:
+        for key in "ab":
+            asked = self.protocol.execute_command("GET", key)
+            _ = asked.addCallback(lambda value: self.protocol.execute_command("DEL", value))
+        self.clock.advance(0)
+        self.transport.clear()
+        self.protocol.dataReceived(b"+A\r\n+B\r\n")
+        self.assertEqual(self.transport.value(), b"*2\r\n$3\r\nDEL\r\n$1\r\nA\r\n*2\r\n$3\r\nDEL\r\n$1\r\nB\r\n")
+
+    def test_a_full_way_out_is_waited_for(self) -> None:
+        producer = self.transport.producer
+        assert producer is not None
+        producer.pauseProducing()
+        _ = self.protocol.execute_command("GET", "a")
+        self.clock.advance(0)
+        self.assertEqual(self.transport.value(), b"")
+        producer.resumeProducing()
+        self.assertEqual(self.transport.value(), b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
+
+    def test_what_was_not_written_when_the_connection_went_never_is(self) -> None:
+        waiting = self.protocol.execute_command("GET", "a")
+        self.lose()
+        self.failureResultOf(waiting, StoreError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.transport.value(), b"")
 
     def test_server_that_is_no_master_is_left(self) -> None:
         for answer in (b"-READONLY You can't\r\n", b"-MASTERDOWN Link\r\n"):

@@ -11,7 +11,7 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.testing import MemoryReactor, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from css.adapters.amqp.output import BufferedOutput, DirectOutput, output_to
+from css.adapters.output import BufferedOutput, DirectOutput, output_to
 
 
 class Socket(FileDescriptor):
