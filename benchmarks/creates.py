@@ -3,7 +3,7 @@ a create takes at half of the rate that one process can do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
@@ -11,7 +11,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
 
-from benchmarks.figures import Run, Side, percentile, summed, table
+from benchmarks.figures import Ratio, Run, Side, percentile, ratio_of, summed, table
 from benchmarks.load import USER_DOMAIN, Load
 from benchmarks.measured import KEY, PLATFORM, Measured, Place, new_place, start_css, start_relay
 from css.adapters.amqp.address import AmqpAddress
@@ -30,18 +30,20 @@ class Plan(msgspec.Struct, frozen=True):
     """How much is done."""
 
     rounds: int
-    """Of CSS and of the relay, in turns."""
+    """Measured stretches of each side, in turns."""
     warm_up: int
-    """Creates before each measured stretch."""
+    """Creates of each side before all of them; not counted."""
     creates: int
     """Creates of each measured stretch."""
     outstanding: int
     """Creates that wait for their answer at any time of it."""
+    settle_seconds: float
+    """After the last answer of a stretch: rows, confirms and what the outbox forgets belong to its creates, too."""
     latency_seconds: float
 
 
-FULL = Plan(rounds=2, warm_up=1_000, creates=4_000, outstanding=150, latency_seconds=10.0)
-QUICK = Plan(rounds=1, warm_up=50, creates=200, outstanding=50, latency_seconds=1.0)
+FULL = Plan(rounds=12, warm_up=2_000, creates=800, outstanding=400, settle_seconds=0.4, latency_seconds=10.0)
+QUICK = Plan(rounds=2, warm_up=50, creates=100, outstanding=50, settle_seconds=0.4, latency_seconds=1.0)
 
 
 class Latency(msgspec.Struct):
@@ -62,7 +64,8 @@ class Result(msgspec.Struct):
     css: Side
     relay: Side
     ratio: float
-    """CSS's CPU a create in terms of the relay's."""
+    """CSS's CPU a create in terms of the relay's, the median of all pairs of stretches."""
+    spread: Ratio
     css_latency: Latency
     relay_latency: Latency
     """At the same rate."""
@@ -71,8 +74,18 @@ class Result(msgspec.Struct):
     plan: Plan
 
 
+class Opened(msgspec.Struct):
+    """A measured process with peers of its own, on a broker's vhost of its own."""
+
+    measured: Measured
+    load: Load
+    bmc: BmcPeer
+    close: Callable[[], Awaitable[None]]
+
+
 class Bench:
-    """Runs the rounds. All peers are in this process, the measured ones are children."""
+    """Runs the rounds. All peers are in this process, the measured ones are children; both are there all the time, and
+    one is at rest while the other is measured."""
 
     def __init__(self, reactor: Any, servers: Servers, plan: Plan) -> None:
         self._reactor = reactor
@@ -80,19 +93,32 @@ class Bench:
         self._plan = plan
 
     async def run(self) -> Result:
-        """Measure CSS, the relay, CSS, the relay …; latency at the end of each one's last round."""
-        plan = self._plan
-        css_runs: list[Run] = []
-        relay_runs: list[Run] = []
-        for left in reversed(range(plan.rounds)):
-            css_latency = await self._round(start_css, css_runs, css_runs, left == 0)
-            relay_latency = await self._round(_start_relay, relay_runs, css_runs, left == 0)
-        assert css_latency is not None and relay_latency is not None
-        css, relay = summed(css_runs), summed(relay_runs)
-        ratio = css.cpu_us_per_create / relay.cpu_us_per_create
-        return Result(css, relay, ratio, css_latency, relay_latency, css_runs, relay_runs, plan)
+        """Measure CSS, the relay, CSS, the relay …; then the latency of both, at the same rate."""
+        css = await self._open(start_css)
+        try:
+            relay = await self._open(_start_relay)
+            try:
+                return await self._compare(css, relay)
+            finally:
+                await relay.close()
+        finally:
+            await css.close()
 
-    async def _round(self, start: Starter, runs: list[Run], pace: list[Run], is_last: bool) -> Latency | None:
+    async def _compare(self, css: Opened, relay: Opened) -> Result:
+        plan, css_runs, relay_runs = self._plan, list[Run](), list[Run]()
+        for side in (css, relay):
+            await self._until_ready(side)
+            await self._saturate(side, plan.warm_up)
+        for _ in range(plan.rounds):
+            css_runs.append(await self._measure(css))
+            relay_runs.append(await self._measure(relay))
+        pairs = [one.cpu_seconds / other.cpu_seconds for one, other in zip(css_runs, relay_runs, strict=True)]
+        spread, rate = ratio_of(pairs), summed(css_runs).creates_per_second / 2
+        css_latency, relay_latency = await self._latency(css, rate), await self._latency(relay, rate)
+        sides = summed(css_runs), summed(relay_runs)
+        return Result(*sides, spread.median, spread, css_latency, relay_latency, css_runs, relay_runs, plan)
+
+    async def _open(self, start: Starter) -> Opened:
         place = new_place(self._servers)
         bus = AmqpBus(self._reactor, [AmqpAddress.from_url(place.amqp_url)], name="peers")
         bus.start()
@@ -104,47 +130,49 @@ class Bench:
             peer.start()
         await bus.when_connected()
         measured = start(place)
-        try:
-            await self._until_ready(measured, bmc, load)
-            await self._saturate(load, self._plan.warm_up)
-            runs.append(await self._measure(measured, load))
-            return await self._latency(measured, load, summed(pace).creates_per_second / 2) if is_last else None
-        except Exception:
-            print(measured.log.read_text(errors="replace")[-4000:])
-            raise
-        finally:
+
+        async def close() -> None:
             measured.end()
             await pms.stop()
             await bmc.stop()
             await bus.stop()
 
-    async def _until_ready(self, measured: Measured, bmc: BmcPeer, load: Load) -> None:
+        return Opened(measured, load, bmc, close)
+
+    async def _until_ready(self, side: Opened) -> None:
         give_up_at = self._reactor.seconds() + START_LIMIT_SECONDS
         while True:
-            bmc.send_domain("add", PLATFORM, level=1, used=1)
-            bmc.send_domain("add", USER_DOMAIN, level=0, uplevelmoid=PLATFORM, used=1)
+            side.bmc.send_domain("add", PLATFORM, level=1, used=1)
+            side.bmc.send_domain("add", USER_DOMAIN, level=0, uplevelmoid=PLATFORM, used=1)
             try:
-                await load.saturate(1, 1).addTimeout(1.0, self._reactor)
+                await side.load.saturate(1, 1).addTimeout(1.0, self._reactor)
                 return
             except Exception as error:
-                if self._reactor.seconds() > give_up_at or not measured.running:
+                if self._reactor.seconds() > give_up_at or not side.measured.running:
+                    print(side.measured.log.read_text(errors="replace")[-4000:])
                     raise RuntimeError("the measured process does not create conferences") from error
             await deferLater(self._reactor, 0.2)
 
-    async def _saturate(self, load: Load, creates: int) -> None:
-        done = load.saturate(creates, self._plan.outstanding)
-        await done.addTimeout(SILENCE_LIMIT_SECONDS, self._reactor)
+    async def _saturate(self, side: Opened, creates: int) -> None:
+        done = side.load.saturate(creates, self._plan.outstanding)
+        try:
+            await done.addTimeout(SILENCE_LIMIT_SECONDS, self._reactor)
+        except Exception:
+            print(side.measured.log.read_text(errors="replace")[-4000:])
+            raise
 
-    async def _measure(self, measured: Measured, load: Load) -> Run:
-        plan = self._plan
-        cpu, began = measured.cpu_seconds(), self._reactor.seconds()
-        await self._saturate(load, plan.creates)
-        return Run(plan.creates, self._reactor.seconds() - began, measured.cpu_seconds() - cpu)
+    async def _measure(self, side: Opened) -> Run:
+        plan, measured = self._plan, side.measured
+        cpu, ready, began = measured.cpu_seconds(), measured.ready_seconds(), self._reactor.seconds()
+        await self._saturate(side, plan.creates)
+        seconds, ready = self._reactor.seconds() - began, measured.ready_seconds() - ready
+        await deferLater(self._reactor, plan.settle_seconds)
+        return Run(plan.creates, seconds, measured.cpu_seconds() - cpu, ready)
 
-    async def _latency(self, measured: Measured, load: Load, per_second: float) -> Latency:
-        creates = max(1, int(per_second * self._plan.latency_seconds))
+    async def _latency(self, side: Opened, per_second: float) -> Latency:
+        measured, creates = side.measured, max(1, int(per_second * self._plan.latency_seconds))
         cpu = measured.cpu_seconds()
-        done = load.by_timetable(creates, per_second)
+        done = side.load.by_timetable(creates, per_second)
         taken = await done.addTimeout(self._plan.latency_seconds + SILENCE_LIMIT_SECONDS, self._reactor)
         cpu_us = (measured.cpu_seconds() - cpu) / creates * 1e6
         p50, p99 = percentile(taken, 50) * 1000, percentile(taken, 99) * 1000
@@ -179,8 +207,9 @@ def run(servers: Servers, quick: bool) -> dict[str, Any]:
 def describe(figures: dict[str, Any]) -> str:
     """The figures as tables."""
     result = msgspec.convert(figures, Result)
+    spread = result.spread
     sides = [
-        [name, side.creates_per_second, side.cpu_us_per_create, f"{side.busy:.0%}"]
+        [name, side.creates_per_second, side.cpu_us_per_create, f"{side.busy:.0%}", f"{side.ready:.0%}"]
         for name, side in (("CSS", result.css), ("relay on pika", result.relay))
     ]
     latencies = [
@@ -189,8 +218,10 @@ def describe(figures: dict[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            table(["one process, saturated", "creates/s", "CPU µs/create", "busy"], sides),
-            f"CSS uses {result.ratio:.2f} times the relay's CPU a create",
+            table(["one process, saturated", "creates/s", "CPU µs/create", "busy", "ready"], sides),
+            f"CSS uses {result.ratio:.2f} times the relay's CPU a create: the median of {len(spread.pairs)} pairs of"
+            f" stretches; half of them from {spread.quarters[0]:.2f} to {spread.quarters[1]:.2f}, all from"
+            f" {spread.lowest:.2f} to {spread.highest:.2f}",
             "",
             table(
                 ["by a timetable, at half that", "creates/s", "CPU µs/create", "p50 ms", "p99 ms", "max ms"], latencies

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
-import os
+import statistics
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-_TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Run(msgspec.Struct):
@@ -19,6 +21,8 @@ class Run(msgspec.Struct):
     seconds: float
     cpu_seconds: float
     """Of the measured process, in user and in kernel mode."""
+    ready_seconds: float
+    """Its main thread had something to do: it ran, or waited for a core."""
 
 
 class Side(msgspec.Struct):
@@ -28,6 +32,26 @@ class Side(msgspec.Struct):
     cpu_us_per_create: float
     busy: float
     """The share of one core that the measured process used."""
+    ready: float
+    """The share of the time in which its main thread had something to do. Where the cores are fewer than the processes
+    that create conferences, this tells whether it was saturated, and `busy` how much of a core was left to it."""
+
+
+class Ratio(msgspec.Struct):
+    """One side in terms of the other, pair by pair of stretches that were measured one after the other."""
+
+    median: float
+    lowest: float
+    highest: float
+    quarters: tuple[float, float]
+    """Half of the pairs lie between these."""
+    pairs: list[float]
+
+
+def ratio_of(pairs: Sequence[float]) -> Ratio:
+    """@param pairs: at least one ratio."""
+    low, high = percentile(pairs, 25), percentile(pairs, 75)
+    return Ratio(statistics.median(pairs), min(pairs), max(pairs), (low, high), list(pairs))
 
 
 def summed(runs: Sequence[Run]) -> Side:
@@ -35,7 +59,8 @@ def summed(runs: Sequence[Run]) -> Side:
     creates = sum(run.creates for run in runs)
     seconds = sum(run.seconds for run in runs)
     cpu_seconds = sum(run.cpu_seconds for run in runs)
-    return Side(creates / seconds, cpu_seconds / creates * 1e6, cpu_seconds / seconds)
+    ready = sum(run.ready_seconds for run in runs) / seconds
+    return Side(creates / seconds, cpu_seconds / creates * 1e6, cpu_seconds / seconds, ready)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -50,10 +75,21 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """CPU that a process has used since its start, in user and in kernel mode."""
-    # The second field is the program's name in brackets, which may itself hold spaces and brackets.
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS_A_SECOND
+    """CPU that a process has used since its start, in user and in kernel mode, all threads together. To the nanosecond;
+    `/proc/<pid>/stat` counts in hundredths of a second.
+
+    @raise ProcessLookupError: there is no such process.
+    """
+    clock = ctypes.c_int()
+    if _libc.clock_getcpuclockid(pid, ctypes.byref(clock)):
+        raise ProcessLookupError(f"no process {pid}")
+    return time.clock_gettime(clock.value)
+
+
+def ready_seconds(pid: int) -> float:
+    """How long a process's main thread has run, or waited for a core, since its start."""
+    ran_ns, waited_ns, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+    return (int(ran_ns) + int(waited_ns)) / 1e9
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

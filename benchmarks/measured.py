@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.figures import cpu_seconds
+from benchmarks.figures import cpu_seconds, ready_seconds
 from tests.servers import Servers
 from tests.servers.process import Child, new_folder
 
@@ -73,6 +73,10 @@ class Measured:
     def cpu_seconds(self) -> float:
         """Since it began."""
         return cpu_seconds(self.pid)
+
+    def ready_seconds(self) -> float:
+        """How long it has run or waited for a core since it began, its main thread alone."""
+        return ready_seconds(self.pid)
 
     @property
     def running(self) -> bool:

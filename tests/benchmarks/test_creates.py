@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import msgspec
 from twisted.internet.threads import deferToThread
@@ -30,8 +31,13 @@ class CreatesTests(TestCase):
         figures = msgspec.json.decode(output.read_bytes())
         result = msgspec.convert(figures, Result)
         for side in (result.css, result.relay):
-            self.assertTrue(0 < side.busy <= 2.5 and side.creates_per_second > 1, figures)
+            self.assertTrue(0 < side.busy <= 2.5 and 0 < side.ready <= 1.1 and side.creates_per_second > 1, figures)
             self.assertTrue(10 < side.cpu_us_per_create < 100_000, figures)
         for latency in (result.css_latency, result.relay_latency):
             self.assertTrue(0 < latency.p50_ms <= latency.p99_ms <= latency.max_ms, figures)
+        pairs = [
+            css.cpu_seconds / relay.cpu_seconds for css, relay in zip(result.css_runs, result.relay_runs, strict=True)
+        ]
+        self.assertEqual((len(pairs), result.spread.pairs), (result.plan.rounds, pairs))
+        self.assertEqual(result.ratio, median(pairs))
         self.assertIn(f"{result.ratio:.2f} times", describe(figures))

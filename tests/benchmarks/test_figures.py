@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.__main__ import parsed, written
-from benchmarks.figures import Run, Side, cpu_seconds, percentile, summed, table
+from benchmarks.figures import Ratio, Run, Side, cpu_seconds, percentile, ratio_of, ready_seconds, summed, table
 
 
 class PercentileTests(SynchronousTestCase):
@@ -34,8 +35,19 @@ class SumTests(SynchronousTestCase):
     """`summed`."""
 
     def test_all_stretches_count(self) -> None:
-        side = summed([Run(100, 1.0, 0.1), Run(300, 1.0, 0.1)])
-        self.assertEqual(side, Side(creates_per_second=200.0, cpu_us_per_create=500.0, busy=0.1))
+        side = summed([Run(100, 1.0, 0.1, 0.5), Run(300, 1.0, 0.1, 1.0)])
+        self.assertEqual(side, Side(creates_per_second=200.0, cpu_us_per_create=500.0, busy=0.1, ready=0.75))
+
+
+class RatioTests(SynchronousTestCase):
+    """`ratio_of`."""
+
+    def test_median_and_spread(self) -> None:
+        pairs = [2.0, 9.0, 1.0, 2.5, 3.0, 2.2, 1.5]
+        self.assertEqual(ratio_of(pairs), Ratio(2.2, 1.0, 9.0, (1.5, 3.0), pairs))
+
+    def test_of_one(self) -> None:
+        self.assertEqual(ratio_of([2.0]), Ratio(2.0, 2.0, 2.0, (2.0, 2.0), [2.0]))
 
 
 class CpuTests(SynchronousTestCase):
@@ -47,6 +59,20 @@ class CpuTests(SynchronousTestCase):
             sum(range(10_000))
         times = os.times()
         self.assertApproximates(cpu_seconds(os.getpid()), times.user + times.system, 0.05)
+
+    def test_of_no_process(self) -> None:
+        self.assertRaises(ProcessLookupError, cpu_seconds, 2**30)
+
+    def test_ready_while_it_works(self) -> None:
+        ready, began = ready_seconds(os.getpid()), time.monotonic()
+        while time.monotonic() < began + 0.2:
+            sum(range(10_000))
+        self.assertApproximates(ready_seconds(os.getpid()) - ready, time.monotonic() - began, 0.05)
+
+    def test_not_ready_while_it_sleeps(self) -> None:
+        ready = ready_seconds(os.getpid())
+        time.sleep(0.2)
+        self.assertLess(ready_seconds(os.getpid()) - ready, 0.1)
 
 
 class TableTests(SynchronousTestCase):
