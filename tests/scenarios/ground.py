@@ -283,7 +283,7 @@ class ServerGround:
         return self.redis_address
 
     def new_redis_database(self, moid: str) -> int:
-        """An empty database for a platform."""
+        """An empty one."""
         return servers().new_redis_database()
 
     def add_platform(self, moid: str) -> None:
@@ -365,6 +365,8 @@ class ServerGround:
     async def close(self) -> None:
         await gatherResults([store.stop() for store in self.stores.values()])
         await self.database.close()
+        for moid, vhost in self.vhosts.items():
+            self.broker_of(moid).drop_vhost(vhost)
 
 
 async def on_channel(host: str, port: int, vhost: str, use: Callable[[Any], Any]) -> Any:
@@ -462,8 +464,7 @@ class Stage:
         return service
 
     async def served(self, moid: str) -> None:
-        """Wait until the platform's instances serve, licence and database included: rows that find none wait for the
-        outbox's lease, which some tests make long."""
+        """Wait until all instances serve, licence and database included: rows that find none wait for a lease."""
         for each in self.sites[moid].instances:
             await until(lambda each=each: _serves_all(each), SERVED_SECONDS, f"{moid} serves")  # type: ignore[misc]
 

@@ -43,6 +43,8 @@ class SharedRabbitMQ:
     port: int
     new_vhost: Callable[[], str]
     """Gives the name of an empty vhost, nobody else's, that guest/guest may use."""
+    drop_vhost: Callable[[str], None]
+    """Says that nobody uses one any more."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ class Servers:
         """The run's RabbitMQ, or its second one."""
         kind = "rabbitmq-2" if second else "rabbitmq"
         host, port = self._address(kind)
-        return SharedRabbitMQ(host, port, lambda: str(self._ask(f"vhost {kind}")))
+        return SharedRabbitMQ(
+            host, port, lambda: str(self._ask(f"vhost {kind}")), lambda vhost: self._ask(f"drop {kind} {vhost}")
+        )
 
     def mariadb(self) -> SharedMariaDB:
         """The run's MariaDB."""

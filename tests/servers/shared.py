@@ -47,8 +47,8 @@ class Owner:
         self._databases = {kind: itertools.count() for kind in ("redis", "valkey", "redis-2")}
 
     def answer(self, question: str) -> Any:
-        """`address <kind>`, `database <kind>`, `vhost <kind>` or `schema mariadb`: a JSON value."""
-        verb, _, kind = question.partition(" ")
+        """`address <kind>`, `database <kind>`, `vhost <kind>`, `drop <kind> <vhost>`, `schema mariadb`: JSON."""
+        verb, kind, *more = question.split(" ")
         server = self._server(kind)
         if verb == "address":
             return server.address
@@ -59,6 +59,8 @@ class Owner:
             return number
         if verb == "vhost" and isinstance(server, RabbitMQServer):
             return server.new_vhost()
+        if verb == "drop" and isinstance(server, RabbitMQServer):
+            return server.drop_vhost(*more)
         if verb == "schema" and isinstance(server, MariaDBServer):
             return server.new_schema()
         raise ValueError(f"nobody can answer {question!r}")

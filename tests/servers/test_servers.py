@@ -99,6 +99,22 @@ class SharedServers(TestCase):
         first.close()
         last.close()
 
+    def test_dropped_vhosts(self) -> None:
+        """Nothing of them runs any more once others are made; those others are usable."""
+        broker = servers().rabbitmq()
+        vhost = broker.new_vhost()
+        link = broker_link(broker, vhost)
+        link.channel().queue_declare("q", durable=True)
+        link.close()
+        broker.drop_vhost(vhost)
+        last = [broker.new_vhost() for _ in range(45)][-1]
+        broker_link(broker, last).close()
+        self.assertRaises(pika.exceptions.AMQPError, self.declare, broker, vhost)
+
+    def declare(self, broker: RabbitMQServer | SharedRabbitMQ, vhost: str) -> None:
+        """Look for the queue."""
+        broker_link(broker, vhost).channel().queue_declare("q", durable=True)
+
     def test_schemas(self) -> None:
         """Each is empty and takes Chinese."""
         urls = [servers().mariadb().new_schema() for _ in range(2)]

@@ -28,6 +28,7 @@ class BrokerCase(TestCase):
         broker = await deferToThread(servers().rabbitmq)
         self.host, self.broker_port = broker.host, broker.port
         self.vhost = await deferToThread(broker.new_vhost)
+        self.addCleanup(broker.drop_vhost, self.vhost)
         await self.set_up_proxy()
 
     async def set_up_proxy(self) -> None:
