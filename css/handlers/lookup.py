@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from twisted.logger import Logger
@@ -10,7 +10,6 @@ from twisted.logger import Logger
 from css.domain.conference import Conference, from_fields
 from css.domain.platforms import Platforms
 from css.handlers.tally import Tally
-from css.handlers.tracker import all_of
 from css.ports.store import Fields, IConferenceStore, Loaded, StoreError
 
 
@@ -79,26 +78,6 @@ class Lookup:
                 if first:
                     break
         return found
-
-    async def request(
-        self, e164: str, request_key: str, platforms: Collection[str] | None = None
-    ) -> tuple[IConferenceStore, bytes] | None:
-        """Which store remembers a request, and what of it: empty: pending, else its answer. Never fails.
-
-        @param platforms: those whose stores are asked; None: all.
-        """
-        asked = [store for store in self._in_order() if platforms is None or store.platform in platforms]
-        found = await all_of(self._request_in(store, e164, request_key) for store in asked)
-        known = [(store, kept) for store, kept in zip(asked, found, strict=True) if kept is not None]
-        # The answer counts for more than that somebody is still busy with it.
-        return max(known, key=lambda each: bool(each[1])) if known else None
-
-    async def _request_in(self, store: IConferenceStore, e164: str, request_key: str) -> bytes | None:
-        try:
-            return (await store.load(e164, request_key)).request
-        except StoreError as error:
-            self._silent(e164, store, error)
-            return None
 
     def _silent(self, e164: str, store: IConferenceStore, error: StoreError) -> None:
         self.log.info("{e164}: store {name} is silent: {error}", e164=e164, name=store.platform, error=str(error))

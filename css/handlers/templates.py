@@ -19,14 +19,16 @@ from css.domain.template import Standing, Verb, is_newest, refusal, standing_fro
 from css.handlers.clocks import StoreClocks
 from css.handlers.dispatch import Routes
 from css.handlers.domains import DomainCache
+from css.handlers.doubtful import Refusal
 from css.handlers.effects import Parcel, answer_address, remembered
+from css.handlers.following import Following
 from css.handlers.letters import TEMPLATE_LANE, Letter, TemplateIntent, lane_at_home, message_id, peer_lane
-from css.handlers.lookup import Lookup
 from css.handlers.outbox import Outbox
 from css.handlers.probes import Probe, no_probe
 from css.handlers.requests import Answers, pending, requester_of
 from css.handlers.tally import Tally
 from css.handlers.tracker import Tracker
+from css.handlers.trails import Trail
 from css.messages import templates as wire
 from css.messages.base import Message
 from css.messages.codec import encode
@@ -68,8 +70,9 @@ class Asked(msgspec.Struct):
     def verb(self) -> Verb:
         return _VERBS[type(self.message)]
 
-    def nack(self, error: ErrCode) -> Message:
-        return _NACKS[self.verb](e164=self.message.e164, mtreqid=self.message.mtreqid, errcode=error.value)
+    def refusal(self, error: ErrCode) -> Refusal:
+        nack = _NACKS[self.verb](e164=self.message.e164, mtreqid=self.message.mtreqid, errcode=error.value)
+        return Refusal(self.requester, self.certain, nack)
 
 
 class Templates:
@@ -89,8 +92,8 @@ class Templates:
         domains: DomainCache,
         clocks: StoreClocks,
         epochs: EpochSource,
-        lookup: Lookup,
         answers: Answers,
+        following: Following,
         outbox: Outbox,
         tracker: Tracker,
         tally: Tally,
@@ -103,8 +106,8 @@ class Templates:
         self._domains = domains
         self._clocks = clocks
         self._epochs = epochs
-        self._lookup = lookup
         self._answers = answers
+        self._following = following
         self._outbox = outbox
         self._tracker = tracker
         self._tally = tally
@@ -122,26 +125,25 @@ class Templates:
         """Follow a request, or refuse it. Should it not be known whether SQL has done it, the answer comes later."""
         asked = Asked(request, *requester_of(request, delivery, request.e164, request.mtreqid))
         if self._platforms().own_abnormal:
-            nack = asked.nack(ErrCode.PLATFORM_ABNORMAL)
-            await self._answers.say(self._own, asked.requester, asked.certain, nack)
+            await self._following.refuse(request.e164, asked.refusal(ErrCode.PLATFORM_ABNORMAL), delivery)
             return
-        known = await self._lookup.request(request.e164, asked.requester.request_key) if asked.certain else None
-        if known is not None:
-            await self._answers.repeat(*known, asked.requester)
+        unknown = asked.refusal(ErrCode.INTERNAL)
+        decider = await self._following.decider(request.e164, unknown, delivery, look=True)
+        if decider is None:
             return
         platform = await self._domains.platform_of(request.moid)
         store = self._stores.get(platform) if platform else None
         database = self._database()
         if platform is None:
-            await self._refuse(asked, ErrCode.UNKNOWN_DOMAIN)
+            await self._refuse(decider, asked, ErrCode.UNKNOWN_DOMAIN)
         elif platform not in self._platforms().possible_and_own:
-            await self._refuse(asked, ErrCode.PLATFORM_NOT_SERVED)
+            await self._refuse(decider, asked, ErrCode.PLATFORM_NOT_SERVED)
         elif database is None and self._is_new():
             raise TryLater("SQL is being connected")
         elif store is None or database is None or not (store.available or platform == self._own):
-            await self._refuse(asked, ErrCode.INTERNAL)
+            await self._refuse(decider, asked, ErrCode.INTERNAL)
         else:
-            await self._accept(store, database, asked)
+            await self._accept(decider, store, database, asked)
 
     def _is_new(self) -> bool:
         """Whether the first request about a template came a moment ago: SQL, not reached yet, may still be."""
@@ -149,7 +151,10 @@ class Templates:
         self._first_ms = self._first_ms or now_ms
         return now_ms < self._first_ms + CONNECTING_MS
 
-    async def _accept(self, store: IConferenceStore, database: IConferenceDatabase, asked: Asked) -> None:
+    async def _accept(
+        self, decider: IConferenceStore, store: IConferenceStore, database: IConferenceDatabase, asked: Asked
+    ) -> None:
+        """@param decider: remembers a refusal."""
         e164 = asked.message.e164
         for _ in range(_ATTEMPTS):
             try:
@@ -157,15 +162,18 @@ class Templates:
                 written, row = await database.template_version(e164), await database.template(e164)
             except (SqlError, SqlRefused) as error:
                 self.log.warn("{e164}: SQL is away, its template is left: {error}", e164=e164, error=str(error))
-                await self._refuse(asked, ErrCode.INTERNAL)
+                await self._refuse(decider, asked, ErrCode.INTERNAL)
                 return
             standing = await store.read_string(_standing_key(e164))
             under_way = standing_from(standing)
             other = row.platformmoid if row is not None and row.platformmoid != store.platform else ""
             refused = refusal(asked.verb, under_way, row is not None and not other) or self._not_to_be_taken(other)
             if refused is not None:
-                await self._refuse(asked, refused)
+                await self._refuse(decider, asked, refused)
                 return
+            if asked.certain and store.platform != self._own:
+                await self._following.trails.leave(asked.requester, Trail(store.platform))
+                decider = store
             intent = self._intent(store, asked, max(written, under_way.version), other)
             outcome = await self._keep(store, intent, standing, asked, asked.verb is not Verb.DEL)
             if outcome is Outcome.DONE:
@@ -349,10 +357,10 @@ class Templates:
         lane = lane_at_home(kind, outgoing.exchange) if owner == self._own else peer_lane(owner)
         return outgoing, {lane: Parcel([letter])}
 
-    async def _refuse(self, asked: Asked, error: ErrCode) -> None:
-        e164 = asked.message.e164
+    async def _refuse(self, decider: IConferenceStore, asked: Asked, error: ErrCode) -> None:
+        e164, refusal = asked.message.e164, asked.refusal(error)
         self.log.info("{e164}: template refused: {error}", e164=e164, error=error)
-        await self._answers.give(self._stores[self._own], e164, asked.requester, asked.certain, asked.nack(error))
+        await self._answers.give(decider, e164, refusal.requester, refusal.certain, refusal.message)
 
     async def fill(self, store: IConferenceStore, database: IConferenceDatabase) -> None:
         """Write the public templates of a store's platform to it: it had lost everything.

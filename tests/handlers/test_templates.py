@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from css.handlers import addresses as to
 from css.handlers.letters import TEMPLATE_LANE
 from css.ports.bus import Queue, Topology, TryLater
 from css.ports.sql import TemplateRow
@@ -137,6 +138,23 @@ class Refused(Case):
 
 class Repeated(Case):
     """A request that comes again is done once, and answered again."""
+
+    def test_while_the_store_that_has_it_is_away(self) -> None:
+        """It is not refused: its answer comes when that Redis is back, and is repeated then."""
+        self.css.on_point = lambda step, point: self.sql.fail() if point == "after_intent" else None
+        self.want(moid="uB")
+        self.css.on_point = lambda step, point: None
+        self.sql.recover()
+        self.site.other.fail()
+        self.want(moid="uB")
+        self.site.other.recover()
+        self.sweep()
+        self.assertEqual(self.outcomes(), ["ACK"])
+        self.css.run(self.css.doubtful.tick())
+        (waited,) = self.site.letters(to.CM_QUEUE)
+        self.assertEqual(waited.message_id, "t")
+        self.want(moid="uB")
+        self.assertEqual(self.outcomes(), ["ACK"] * 2)
 
     def test_after_its_answer(self) -> None:
         """By another instance, and after it was deleted."""
