@@ -16,38 +16,10 @@ class Controlling:
 
     def __init__(self, core: Core) -> None:
         own, world = core.own, core.world
-
-        def store() -> IConferenceStore | None:
-            return world.stores.get(own)
-
-        self.passed = PassedRequests(
-            own,
-            store,
-            core.clocks,
-            core.outbox,
-            core.answers,
-            core.tracker,
-            core.tally,
-            milliseconds(core.settings.timers.request_timeout_seconds),
-            world.session,
-            world.probe,
-        )
+        self._core = core
+        self.passed = self._make_passed()
         core.post.on_silence.append(self.passed.silent_at_once)
-        self.control = Control(
-            own,
-            world.platforms,
-            store,
-            core.clocks,
-            core.lookup,
-            core.answers,
-            self.passed,
-            core.forwarding,
-            core.following,
-            core.outbox,
-            core.post,
-            core.tally,
-            world.session,
-        )
+        self.control = self._make_control()
         self.monitoring = Monitoring(own, world.platforms, core.lookup, core.steps, core.forwarding, core.tally)
         self.control.before_passing.append(self.monitoring.before_passing)
         self.passed.stopped = self.monitoring.stopped
@@ -59,6 +31,42 @@ class Controlling:
             self.monitoring.overdue,
             core.tally,
             core.settings.timers.monitor_timeout_seconds,
+        )
+
+    def _own_store(self) -> IConferenceStore | None:
+        return self._core.world.stores.get(self._core.own)
+
+    def _make_passed(self) -> PassedRequests:
+        core = self._core
+        return PassedRequests(
+            core.own,
+            self._own_store,
+            core.clocks,
+            core.outbox,
+            core.answers,
+            core.tracker,
+            core.tally,
+            milliseconds(core.settings.timers.request_timeout_seconds),
+            core.world.session,
+            core.world.probe,
+        )
+
+    def _make_control(self) -> Control:
+        core = self._core
+        return Control(
+            core.own,
+            core.world.platforms,
+            self._own_store,
+            core.clocks,
+            core.lookup,
+            core.answers,
+            self.passed,
+            core.forwarding,
+            core.following,
+            core.outbox,
+            core.post,
+            core.tally,
+            core.world.session,
         )
 
     @property

@@ -57,37 +57,30 @@ class CssService(Service):
         session: str,
     ) -> None:
         self.setName(f"css {settings.instance.name}")  # type: ignore[no-untyped-call]
-        own, timers = settings.platform.moid, settings.timers
-        self._settings = settings
+        own, poll_seconds, tally = settings.platform.moid, settings.timers.state_poll_seconds, Tally()
+        self._settings, self._bus, self._tracker = settings, own_bus, Tracker()
         self._said_abnormal = False
-        self._bus = own_bus
-        self._tracker = Tracker()
-        tally = Tally()
-        client = PmsClient(
-            reactor,
-            own_bus,
-            own,
-            settings.instance.name,
-            session,
-            timers.request_timeout_seconds,
-            timers.state_poll_seconds,
-            tally,
-        )
-        self._links = Links(reactor, own, connector, timers.state_poll_seconds, self._tracker)
-        rooms = RoomList(lambda: self._links.state)
-        pace = Pace(timers.state_poll_seconds, timers.state_refresh_seconds)
-        watch = PlatformWatch(reactor, own, own_bus, client, rooms, pace, self._tracker)
-        self._watch = watch
-        self._domains = DomainCache(
-            own, self.platforms, self._links.stores, lambda: self._links.database, self._tracker, tally
-        )
+        client = _pms_client(reactor, settings, own_bus, session, tally)
+        links = self._links = Links(reactor, own, connector, poll_seconds, self._tracker)
+        rooms = RoomList(lambda: links.state)
+        pace = Pace(poll_seconds, settings.timers.state_refresh_seconds)
+        self._watch = PlatformWatch(reactor, own, own_bus, client, rooms, pace, self._tracker)
+        self._domains = DomainCache(own, self.platforms, links.stores, lambda: links.database, self._tracker, tally)
         self.startup = Startup(
-            reactor, own, own_bus, client, watch, self._links, self._domains, self._tracker, self._handler_of
+            reactor, own, own_bus, client, self._watch, links, self._domains, self._tracker, self._handler_of
         )
-        world = World(
+        self.work = Work(settings, self._world(reactor, random, cipher, session, probe), tally, self._domains.routes)
+        self._domain_ticker = Ticker(reactor, "domains", DOMAIN_TICK_SECONDS, self._domains.tick)
+        self._room_ticker = Ticker(reactor, "rooms", DOMAIN_TICK_SECONDS, rooms.catch_up)
+        self.startup.on_phase(self._phase_changed)
+        self.startup.on_change(self._platforms_changed)
+
+    def _world(self, reactor: Any, random: Random, cipher: ILicenceCipher, session: str, probe: Probe) -> World:
+        """What the work is done with: what the start finds, and finds again."""
+        return World(
             reactor=reactor,
             random=random,
-            own_bus=own_bus,
+            own_bus=self._bus,
             platforms=self.platforms,
             stores=self._links.stores,
             state=self._state,
@@ -101,11 +94,6 @@ class CssService(Service):
             session=session,
             probe=probe,
         )
-        self.work = Work(settings, world, tally, self._domains.routes)
-        self._domain_ticker = Ticker(reactor, "domains", DOMAIN_TICK_SECONDS, self._domains.tick)
-        self._room_ticker = Ticker(reactor, "rooms", DOMAIN_TICK_SECONDS, rooms.catch_up)
-        self.startup.on_phase(self._phase_changed)
-        self.startup.on_change(self._platforms_changed)
 
     def platforms(self) -> Platforms:
         """The platforms as they are known now."""
@@ -203,6 +191,20 @@ class CssService(Service):
         self.log.warn(
             "own platform {moid} is abnormal: every request is refused, and what its MCUs run is released", moid=moid
         )
+
+
+def _pms_client(reactor: Any, settings: Settings, own_bus: IBus, session: str, tally: Tally) -> PmsClient:
+    timers = settings.timers
+    return PmsClient(
+        reactor,
+        own_bus,
+        settings.platform.moid,
+        settings.instance.name,
+        session,
+        timers.request_timeout_seconds,
+        timers.state_poll_seconds,
+        tally,
+    )
 
 
 def real_service(reactor: Any, settings: Settings, probe: Probe) -> CssService:

@@ -65,21 +65,11 @@ class Work:
         self.probe = world.probe
         self._core = core = Core(settings, world, tally)
         self.clocks, self.outbox, self.steps, self.liveness = core.clocks, core.outbox, core.steps, core.liveness
+        self.duty = core.duty
         self._consumers: dict[str, IConsumer] = {}
         self._begun = False
         self._ended = False
-        self._mcus = McuAnswers(
-            core.own,
-            world.stores,
-            core.lookup,
-            core.steps,
-            core.placing,
-            core.liveness,
-            core.doubts,
-            core.tracker,
-            tally,
-        )
-        core.post.on_silence.append(self._mcus.silent_at_once)
+        self._mcus = self._make_mcus()
         self._restoring = Restoring(
             core.own, world.stores, world.ledger, core.clocks, core.epochs, core.steps, self._mcus.overdue, tally
         )
@@ -89,6 +79,18 @@ class Work:
         self._licensing = Licensing(core)
         self.licences = self._licensing.licences
         self.controlling = Controlling(core)
+        self._legacy = LegacyNumbers(core.own, world.stores)
+        routes = self._routes(more_routes)
+        self.reporting = Reporting(core)
+        self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe, world.peers)
+        self._make_tickers()
+        # What was missed while the broker was away must not make MCUs look dead.
+        core.liveness.link_changed(world.own_bus.connected)
+        world.own_bus.on_state_change(core.liveness.link_changed)
+
+    def _routes(self, more: Routes) -> Routes:
+        """What is handled, and by whom; what is done instead while the own platform is abnormal."""
+        core = self._core
         routes = merge(
             requests_of_cms(core),
             self._mcus.routes,
@@ -96,25 +98,36 @@ class Work:
             self.controlling.routes,
             self._licensing.routes,
             self._templates.routes,
-            more_routes,
+            more,
         )
-        self.duty = core.duty
-        self.reporting = Reporting(core)
-        self._legacy = LegacyNumbers(core.own, world.stores)
-        routes = OffDuty(core.own, core.duty, self._legacy, core.clocks, core.post, tally).guarded(routes)
-        self._dispatcher = Dispatcher(world.own_bus, routes, tally, core.liveness.notice, world.probe, world.peers)
+        return OffDuty(core.own, core.duty, self._legacy, core.clocks, core.post, self.tally).guarded(routes)
+
+    def _make_tickers(self) -> None:
+        """What is done every so often: what concerns conferences only while the own platform is normal."""
+        core, refresh_seconds = self._core, self._settings.timers.state_refresh_seconds
         rounds = conference_rounds(core, self._mcus.overdue, self._restoring, self._rebuilding)
         rounds.append(("monitors", DUE_SECONDS, self.controlling.monitors.tick))
-        self._flush = Ticker(world.reactor, "outbox flush", FLUSH_SECONDS, core.flush, core.has_flushed)
+        self._flush = Ticker(self._world.reactor, "outbox flush", FLUSH_SECONDS, core.flush, core.has_flushed)
         self._doubtful = self._ticker("forwards in doubt", DUE_SECONDS, core.doubtful.tick)
         tickers = [self._ticker(name, seconds, core.duty.while_on(work)) for name, seconds, work in rounds]
         self.tickers = [*tickers, *self._house_rounds()]
-        self._licence_ticker = self._ticker(
-            "licence requests", settings.timers.state_refresh_seconds, self.licences.ask
+        self._licence_ticker = self._ticker("licence requests", refresh_seconds, self.licences.ask)
+
+    def _make_mcus(self) -> McuAnswers:
+        core, world = self._core, self._world
+        mcus = McuAnswers(
+            core.own,
+            world.stores,
+            core.lookup,
+            core.steps,
+            core.placing,
+            core.liveness,
+            core.doubts,
+            core.tracker,
+            self.tally,
         )
-        # What was missed while the broker was away must not make MCUs look dead.
-        core.liveness.link_changed(world.own_bus.connected)
-        world.own_bus.on_state_change(core.liveness.link_changed)
+        core.post.on_silence.append(mcus.silent_at_once)
+        return mcus
 
     def _store_emptied(self, moid: str) -> None:
         self._world.domains.store_emptied(moid)
