@@ -33,7 +33,9 @@ from css.ports.store import Commit, IConferenceStore, IPlatformState, Outcome, S
 
 T = TypeVar("T")
 AT_ONCE = 50
-"""Questions to a store or to SQL at a time."""
+"""Questions to a store at a time."""
+PAGE = 500
+"""Numbers that SQL is asked for at a time."""
 MANY = 10
 """More strangers than this, and more than a tenth of all that is known, are more likely a lost store than strays."""
 
@@ -86,8 +88,8 @@ class Strangers:
         certain = certain and self._stores_are_whole()
         if certain:
             over, left, certain = await self._by_tombstone(strangers)
-        rebuilt = await _in_turns(self._rebuilt(notice, entry) for entry in left)
-        left = [entry for entry, is_rebuilt in zip(left, rebuilt, strict=True) if not is_rebuilt]
+        pages = [left[start : start + PAGE] for start in range(0, len(left), PAGE)]
+        left = [entry for page in pages for entry in await self._lost(notice, page)]
         if not certain:
             return
         await self._release(notice, over)
@@ -141,19 +143,27 @@ class Strangers:
             )
             await self._post.deliver(release_letters(notice, entries), self._own)
 
-    async def _rebuilt(self, notice: ConfListNotice, entry: ConfListEntry) -> bool:
-        """Whether an open row gave the record back. While SQL or the row's store is away, or not known here, nothing
+    async def _lost(self, notice: ConfListNotice, entries: list[ConfListEntry]) -> list[ConfListEntry]:
+        """Those that no open row gave the record back. While SQL or the row's store is away, or not known here, nothing
         is known: not rebuilt, not released."""
         database = self._database()
         if database is None:
-            return True
+            return []
+        numbers = [entry.confE164 for entry in entries]
         try:
-            row = await database.confinfo(entry.confE164)
-            sides = await database.sides([entry.confE164]) if row is not None else {}
+            rows = await database.confinfos(numbers)
+            sides = await database.sides(list(rows)) if rows else {}
         except SqlError:
-            return True
-        if row is None:
-            return False
+            return []
+        with_row = [entry for entry in entries if entry.confE164 in rows]
+        rebuilt = await _in_turns(
+            self._rebuilt(notice, entry, rows[entry.confE164], sides.get(entry.confE164, "")) for entry in with_row
+        )
+        there = {entry.confE164 for entry, is_rebuilt in zip(with_row, rebuilt, strict=True) if is_rebuilt}
+        return [entry for entry in entries if entry.confE164 not in there]
+
+    async def _rebuilt(self, notice: ConfListNotice, entry: ConfListEntry, row: ConfinfoRow, side: str) -> bool:
+        """Whether its open row gave the record back, or may do so later."""
         store = self._stores.get(row.srcplatformmoid)
         if store is None:
             self._tally.count("strangers_of_unknown_stores")
@@ -162,7 +172,7 @@ class Strangers:
             ended = (await store.load(entry.confE164)).tombstone
             if entry.epoch is None and ended and int(ended["time"]) >= row.begintime:
                 return False  # it has ended; its row is about to be deleted
-            return await self._rebuild(store, row, sides.get(row.e164, ""), notice, entry)
+            return await self._rebuild(store, row, side, notice, entry)
         except StoreError:
             return True
 

@@ -118,8 +118,8 @@ class IConferenceDatabase(Interface):
     async def domain(moid: str) -> DomainRow | None:
         """One row of `ap_domain`."""
 
-    async def confinfo(e164: str) -> ConfinfoRow | None:
-        """One open row."""
+    async def confinfos(numbers: Sequence[str]) -> dict[str, ConfinfoRow]:
+        """The open rows of these numbers; one that has none is missing."""
 
     async def confinfo_page(srcplatformmoid: str, after: str, limit: int) -> list[ConfinfoRow]:
         """Open rows of one source platform with `e164` > `after`, ordered by it, at most `limit`."""

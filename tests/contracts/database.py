@@ -28,6 +28,11 @@ from css.ports.sql import (
 PLATFORM = "平台-a"
 
 
+async def open_row(database: Any, e164: str) -> Any:
+    """A number's `ConfinfoRow`; None: it has none."""
+    return (await database.confinfos([e164])).get(e164)
+
+
 def row(e164: str, name: str = "周会", platform: str = PLATFORM, endtime: int = 0) -> ConfinfoRow:
     return ConfinfoRow(
         e164=e164,
@@ -84,32 +89,38 @@ class DatabaseContract(TestCase):
     async def test_prepare_again(self) -> None:
         await self.database.apply([put("001", 5, 1)])
         await self.other.prepare()
-        self.assertEqual(await self.database.confinfo("001"), row("001"))
+        self.assertEqual(await open_row(self.database, "001"), row("001"))
 
     async def test_row_comes_back_as_written(self) -> None:
         written = row("0013", "会议 \U0001f600 ' \" % \\ \n", endtime=2**53 - 1)
         await self.database.apply([RowWrite("0013", 2**53 - 1, 1, written)])
-        self.assertEqual(await self.other.confinfo("0013"), written)
+        self.assertEqual(await open_row(self.other, "0013"), written)
+
+    async def test_rows_of_several_numbers(self) -> None:
+        await self.database.apply([put(e164, 1, 1) for e164 in ("1", "01", "3")])
+        numbers = ["01", "2", "3", *(str(number) for number in range(100, 600))]
+        self.assertEqual(await self.database.confinfos(numbers), {"01": row("01"), "3": row("3")})
+        self.assertEqual(await self.database.confinfos([]), {})
 
     async def test_unknown_number(self) -> None:
-        self.assertIsNone(await self.database.confinfo("404"))
+        self.assertIsNone(await open_row(self.database, "404"))
 
     async def test_leading_zeros_are_kept_apart(self) -> None:
         await self.database.apply([put("1", 1, 1, "一"), put("01", 1, 1, "零一"), put("001", 1, 1, "零零一")])
         await self.database.apply([delete("01", 1, 2)])
-        self.assertEqual(await self.database.confinfo("1"), row("1", "一"))
-        self.assertIsNone(await self.database.confinfo("01"))
-        self.assertEqual(await self.database.confinfo("001"), row("001", "零零一"))
+        self.assertEqual(await open_row(self.database, "1"), row("1", "一"))
+        self.assertIsNone(await open_row(self.database, "01"))
+        self.assertEqual(await open_row(self.database, "001"), row("001", "零零一"))
 
     async def test_newer_version_replaces(self) -> None:
         await self.database.apply([put("1", 5, 1, "old")])
         await self.database.apply([put("1", 5, 2, "new")])
-        self.assertEqual(await self.database.confinfo("1"), row("1", "new"))
+        self.assertEqual(await open_row(self.database, "1"), row("1", "new"))
 
     async def test_newer_epoch_replaces_whatever_its_version(self) -> None:
         await self.database.apply([put("1", 5, 9, "old")])
         await self.database.apply([put("1", 6, 1, "new")])
-        self.assertEqual(await self.database.confinfo("1"), row("1", "new"))
+        self.assertEqual(await open_row(self.database, "1"), row("1", "new"))
 
     async def test_side_text_goes_with_the_row(self) -> None:
         """Written and replaced with it, gone with it; a late one changes nothing; never seen in the row itself."""
@@ -124,31 +135,31 @@ class DatabaseContract(TestCase):
         await self.database.apply([put("1", 5, 3, "new")])
         await self.other.apply([put("1", 5, 2, "late")])
         await self.other.apply([put("1", 4, 9, "late")])
-        self.assertEqual(await self.database.confinfo("1"), row("1", "new"))
+        self.assertEqual(await open_row(self.database, "1"), row("1", "new"))
 
     async def test_same_order_is_applied_once(self) -> None:
         await self.database.apply([put("1", 5, 3, "first")])
         await self.database.apply([put("1", 5, 3, "second")])
-        self.assertEqual(await self.database.confinfo("1"), row("1", "first"))
+        self.assertEqual(await open_row(self.database, "1"), row("1", "first"))
 
     async def test_late_write_does_not_bring_back_a_deleted_row(self) -> None:
         await self.database.apply([put("1", 5, 1), delete("1", 5, 3)])
         await self.other.apply([put("1", 5, 2)])
-        self.assertIsNone(await self.database.confinfo("1"))
+        self.assertIsNone(await open_row(self.database, "1"))
 
     async def test_delete_that_comes_first(self) -> None:
         await self.database.apply([delete("1", 5, 3)])
         await self.database.apply([put("1", 5, 1)])
-        self.assertIsNone(await self.database.confinfo("1"))
+        self.assertIsNone(await open_row(self.database, "1"))
 
     async def test_late_delete_is_ignored(self) -> None:
         await self.database.apply([put("1", 6, 1)])
         await self.database.apply([delete("1", 5, 9)])
-        self.assertEqual(await self.database.confinfo("1"), row("1"))
+        self.assertEqual(await open_row(self.database, "1"), row("1"))
 
     async def test_order_within_a_batch(self) -> None:
         await self.database.apply([put("1", 5, 2, "b"), put("1", 5, 1, "a"), put("1", 5, 2, "c")])
-        self.assertEqual(await self.database.confinfo("1"), row("1", "b"))
+        self.assertEqual(await open_row(self.database, "1"), row("1", "b"))
 
     async def test_nothing_to_apply(self) -> None:
         await self.database.apply([])
@@ -173,22 +184,22 @@ class DatabaseContract(TestCase):
     async def test_too_long_text_refuses_the_whole_batch(self) -> None:
         long = "会" * (TEXT_LIMITS["confname"] + 1)
         await self.refused(self.database.apply([put("1", 1, 1), put("2", 1, 1, long)]))
-        self.assertIsNone(await self.database.confinfo("1"))
+        self.assertIsNone(await open_row(self.database, "1"))
         await self.database.apply([put("1", 1, 1)])
-        self.assertEqual(await self.database.confinfo("1"), row("1"))
+        self.assertEqual(await open_row(self.database, "1"), row("1"))
 
     async def test_longest_text_fits(self) -> None:
         e164, name = "9" * TEXT_LIMITS["e164"], "会" * TEXT_LIMITS["confname"]
         await self.database.apply([put(e164, 1, 1, name)])
-        self.assertEqual(await self.database.confinfo(e164), row(e164, name))
+        self.assertEqual(await open_row(self.database, e164), row(e164, name))
 
     async def test_text_that_is_no_unicode_is_refused(self) -> None:
         await self.refused(self.database.apply([put("1", 1, 1, "\ud800")]))
-        self.assertIsNone(await self.database.confinfo("1"))
+        self.assertIsNone(await open_row(self.database, "1"))
 
     async def test_number_beyond_64_bits_is_refused(self) -> None:
         await self.refused(self.database.apply([RowWrite("1", 1, 1, row("1", endtime=2**63))]))
-        self.assertIsNone(await self.database.confinfo("1"))
+        self.assertIsNone(await open_row(self.database, "1"))
 
     async def test_instances_writing_the_same_numbers_at_once(self) -> None:
         numbers = [f"{number:03}" for number in range(60)]
@@ -218,7 +229,7 @@ class DatabaseContract(TestCase):
             for digit in "012":
                 newest = max((order for order in flat if order[0] == digit), default=None)
                 expected = write(prefix, newest).row if newest else None
-                self.assertEqual(await self.database.confinfo(prefix + digit), expected)
+                self.assertEqual(await open_row(self.database, prefix + digit), expected)
 
         @settings(max_examples=self.examples, deadline=None, database=None)
         @given(_batches)
@@ -235,8 +246,8 @@ class DatabaseContract(TestCase):
         self.assertEqual(await self.database.prune(0, 100), 1)
         self.assertEqual(await self.database.prune(0, 100), 0)
         await self.database.apply([put("1", 1, 1, "again"), put("2", 1, 1, "late")])
-        self.assertEqual(await self.database.confinfo("1"), row("1", "again"))
-        self.assertEqual(await self.database.confinfo("2"), row("2"))
+        self.assertEqual(await open_row(self.database, "1"), row("1", "again"))
+        self.assertEqual(await open_row(self.database, "2"), row("2"))
 
     async def test_domains(self) -> None:
         domains = [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from css.ports.sql import ConfinfoRow, RowWrite
 from css.ports.store import Commit, Tombstone
+from tests.contracts.database import open_row
 from tests.handlers.site import NOW, SiteCase, done
 
 EPOCH = NOW * 1000 * 1024
@@ -73,6 +75,21 @@ class Released(StrangerCase):
         self.ended(EPOCH - 1)
         self.lists(HOST, stranger())
         self.assertEqual(self.released(), [])
+
+    def test_sql_is_asked_for_many_at_a_time(self) -> None:
+        """An emptied Redis makes strangers of all conferences: each list would ask for each of them."""
+        assert self.site.database is not None
+        asked: list[int] = []
+        confinfos = self.site.database.confinfos
+
+        async def count(numbers: Sequence[str]) -> dict[str, ConfinfoRow]:
+            asked.append(len(numbers))
+            return await confinfos(numbers)
+
+        self.patch(self.site.database, "confinfos", count)
+        self.row("7")
+        self.lists(HOST, *(stranger(str(n)) for n in range(1_100)))
+        self.assertEqual((asked, self.state_of("7")), ([500, 500, 100], "ongoing"))
 
     def test_many_at_once(self) -> None:
         """More than ten, and more than a tenth of what is known: an alert, and none is released."""
@@ -154,13 +171,13 @@ class Rebuilt(StrangerCase):
             self.site.store.server.keyspace.delete(key)
         database = self.site.database
         assert database is not None
-        self.assertIsNotNone(done(database.confinfo("99")))
+        self.assertIsNotNone(done(open_row(database, "99")))
         before = {letter.message_id for letter in self.site.letters("UPU.CONF.Q")}
         self.lists(request["ip"], self.entry(request))
         self.assertEqual((self.state_of("99"), self.css.tally["records_rebuilt"]), ("ongoing", 1))
         self.ended_by_mcu(request)
         self.css.tick()
-        self.assertIsNone(done(database.confinfo("99")))
+        self.assertIsNone(done(open_row(database, "99")))
         after = [letter.message_id for letter in self.site.letters("UPU.CONF.Q")]
         self.assertEqual(len(set(after)), len(after))
         self.assertTrue(before < set(after))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from css.peers.cmu_process import CmuProcess
+from tests.contracts.database import open_row
 from tests.scenarios.case import PATIENT, OnMemory, within
 from tests.scenarios.pair import OnTwoNodes, PairScenario
 
@@ -52,7 +53,7 @@ class SeedFive(PairScenario):
 
     async def row(self) -> tuple[str, str, int, str, str] | None:
         """Name, password, end, source and actual platform in `confinfo`."""
-        row = await self.ground.database.confinfo(E164)
+        row = await open_row(self.ground.database, E164)
         return row and (row.confname, row.password, row.endtime, row.srcplatformmoid, row.platformmoid)
 
     async def known(self) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ import msgspec
 
 from css.peers.cm import TO_CSS
 from css.peers.rms import Resources
+from tests.contracts.database import open_row
 from tests.scenarios.case import E164, HOSTS, NAME, PLATFORM, ROOM, USER, OnMemory, OnServers, Scenario, until, within
 
 CONFEX = {
@@ -133,13 +134,13 @@ class CreateCases(Scenario):
         await self.begin()
         answer = await self.created(duration=5, password="p")
         await self.eventually(self._row_is_there, True)
-        row = await self.ground.database.confinfo(E164)
+        row = await open_row(self.ground.database, E164)
         begintime = answer["endtime"] - 300
         wanted = (E164, NAME, "p", USER, PLATFORM, PLATFORM, answer["ip"], begintime, answer["endtime"])
         self.assertEqual(msgspec.structs.astuple(row), wanted)
 
     async def _row_is_there(self) -> bool:
-        return await self.ground.database.confinfo(E164) is not None
+        return await open_row(self.ground.database, E164) is not None
 
     async def test_without_reply_to_the_answer_is_a_notice(self) -> None:
         await self.begin()

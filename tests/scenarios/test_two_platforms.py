@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.contracts.database import open_row
 from tests.scenarios.case import OnMemory, within
 from tests.scenarios.pair import OnTwoNodes, PairScenario
 
@@ -40,7 +41,7 @@ class CreateOnBackup(PairScenario):
 
     async def row(self, e164: str) -> tuple[str, str, str] | None:
         """Source platform, actual platform and host in `confinfo`."""
-        row = await self.ground.database.confinfo(e164)
+        row = await open_row(self.ground.database, e164)
         return row and (row.srcplatformmoid, row.platformmoid, row.ip)
 
     def bills(self, moid: str) -> list[tuple[str, ...]]:

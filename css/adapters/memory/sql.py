@@ -89,9 +89,9 @@ class MemoryDatabase:
         self._answer()
         return self.domain_rows.get(moid)
 
-    async def confinfo(self, e164: str) -> ConfinfoRow | None:
+    async def confinfos(self, numbers: Sequence[str]) -> dict[str, ConfinfoRow]:
         self._answer()
-        return self.rows.get(e164)
+        return {e164: self.rows[e164] for e164 in numbers if e164 in self.rows}
 
     async def confinfo_page(self, srcplatformmoid: str, after: str, limit: int) -> list[ConfinfoRow]:
         self._answer()

@@ -87,11 +87,12 @@ class SqlDatabase:
         found = await self._transaction(lambda connection: _read_domains(connection, query))
         return found[0] if found else None
 
-    async def confinfo(self, e164: str) -> ConfinfoRow | None:
+    async def confinfos(self, numbers: Sequence[str]) -> dict[str, ConfinfoRow]:
         table = tables.confinfo
-        query = select(*table.columns).where(table.c.e164 == e164)
+        query = select(*table.columns).where(table.c.e164.in_(numbers))
         found = await self._transaction(lambda connection: connection.execute(query).all())
-        return ConfinfoRow(*found[0]) if found else None
+        rows = (ConfinfoRow(*values) for values in found)
+        return {row.e164: row for row in rows}
 
     async def confinfo_page(self, srcplatformmoid: str, after: str, limit: int) -> list[ConfinfoRow]:
         table = tables.confinfo

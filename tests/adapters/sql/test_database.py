@@ -18,7 +18,7 @@ from css.adapters.sql.database import SqlDatabase
 from css.adapters.sql.engine import SqlSettings
 from css.ports.sql import DomainRow, SqlError, SqlRefused
 from tests.contracts import database as contract
-from tests.contracts.database import delete, put, row
+from tests.contracts.database import delete, open_row, put, row
 from tests.servers import servers
 
 _ADD_DOMAIN = (
@@ -93,7 +93,7 @@ class BusySqlite(_Case):
         await self.fails(self.database.apply([put("1", 1, 1)]), SqlError)
         self.holder.execute("ROLLBACK")
         await self.database.apply([put("1", 1, 1)])
-        self.assertEqual(await self.database.confinfo("1"), row("1"))
+        self.assertEqual(await open_row(self.database, "1"), row("1"))
 
     async def test_commands_that_wait_are_bounded(self) -> None:
         waiting = [Deferred.fromCoroutine(self.database.apply([put("1", 1, n)])) for n in range(3)]
@@ -126,7 +126,7 @@ class MariaTrouble(_Case):
         for (number,) in execute(self.url, find, schema):
             execute(self.url, f"KILL {int(number)}")
         await self.database.apply([put("2", 1, 1)])
-        self.assertEqual(await self.database.confinfo("2"), row("2"))
+        self.assertEqual(await open_row(self.database, "2"), row("2"))
 
     async def test_wrong_password_may_be_mended(self) -> None:
         wrong = self.connect(self.url, password="wrong")
@@ -146,27 +146,27 @@ class MariaTrouble(_Case):
             error = await self.fails(self.database.apply([put("1", 1, 2, "二")]), SqlError)
             self.assertIn("Lock wait timeout", str(error))
         await self.database.apply([put("1", 1, 2, "二")])
-        self.assertEqual(await self.database.confinfo("1"), row("1", "二"))
+        self.assertEqual(await open_row(self.database, "1"), row("1", "二"))
 
     async def test_a_table_with_narrower_columns_refuses(self) -> None:
         execute(self.url, "ALTER TABLE confinfo MODIFY confname VARCHAR(4) NOT NULL")
         error = await self.fails(self.database.apply([put("1", 1, 1, "五个字会议")]), SqlRefused)
         self.assertIn("confname", str(error))
         await self.database.apply([put("1", 1, 1, "四字会议")])
-        self.assertEqual(await self.database.confinfo("1"), row("1", "四字会议"))
+        self.assertEqual(await open_row(self.database, "1"), row("1", "四字会议"))
 
     async def test_a_constraint_of_the_table_refuses(self) -> None:
         execute(self.url, "ALTER TABLE confinfo ADD CONSTRAINT no_ones CHECK (e164 <> '1')")
         await self.fails(self.database.apply([put("1", 1, 1)]), SqlRefused)
         await self.database.apply([put("2", 1, 1)])
-        self.assertEqual(await self.database.confinfo("2"), row("2"))
+        self.assertEqual(await open_row(self.database, "2"), row("2"))
 
     async def test_missing_table_may_be_mended(self) -> None:
         execute(self.url, "RENAME TABLE confinfo TO gone")
         await self.fails(self.database.apply([put("1", 1, 1)]), SqlError)
         execute(self.url, "RENAME TABLE gone TO confinfo")
         await self.database.apply([put("1", 1, 1)])
-        self.assertEqual(await self.database.confinfo("1"), row("1"))
+        self.assertEqual(await open_row(self.database, "1"), row("1"))
 
     async def test_deadlock_is_tried_again(self) -> None:
         """Another program locks the same rows the other way round, and has done more, so that ours is the victim."""
@@ -184,7 +184,7 @@ class MariaTrouble(_Case):
             self.assertEqual(self.deadlocks(), before + 1)
             self.assertNoResult(applied)
         await applied
-        self.assertEqual(await self.database.confinfo("2"), row("2", "二"))
+        self.assertEqual(await open_row(self.database, "2"), row("2", "二"))
 
     def deadlocks(self) -> int:
         return int(execute(self.url, "SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")[0][1])
@@ -199,7 +199,7 @@ class MariaTrouble(_Case):
         ]
         work += [other.prune(0, 100) for _ in range(5)]
         await gatherResults([Deferred.fromCoroutine(one) for one in work], consumeErrors=True)
-        self.assertEqual(await self.database.confinfo("00"), row("00"))
+        self.assertEqual(await open_row(self.database, "00"), row("00"))
 
     async def test_domain_rows_of_others_with_nulls(self) -> None:
         execute(self.url, "DROP TABLE ap_domain")
@@ -234,7 +234,7 @@ class MariaRestart(_Case):
         await self.fails(database.apply([put("1", 1, 3, "三")]), SqlError)
         server.start()
         await self.eventually(database, put("1", 1, 3, "三"))
-        self.assertEqual(await database.confinfo("1"), row("1", "三"))
+        self.assertEqual(await open_row(database, "1"), row("1", "三"))
 
     async def eventually(self, database: SqlDatabase, write: Any) -> None:
         for _ in range(40):
