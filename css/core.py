@@ -91,24 +91,27 @@ class Core:
         grace_ms = milliseconds(timers.sync_grace_seconds)
         self.duty = Duty(own, world.platforms, world.state, self.clocks, grace_ms)
         self.doubts = Doubts(own, self.duty, world.ledger, self.epochs)
-        self.placing = Placing(
-            own,
-            world.platforms,
-            world.state,
-            self.clocks,
-            self.epochs,
-            world.random,
-            self.tracker,
-            self.liveness.silent_before_ms,
-            self.booking_lease_ms,
-            max(1, round(timers.mcu_penalty_seconds)),
-        )
+        self.placing = self._make_placing()
         composer = Composer(own, world.platforms)
         self.steps = Steps(rules_of(settings), self.clocks, composer, self.outbox, tally, world.probe)
         self.steps.may_write = lambda: self.duty.on
         self.lookup = Lookup(own, world.platforms, world.stores, tally)
         self.answers = Answers(own, world.stores, self.clocks, self.outbox, self.post, tally, world.probe)
         self._make_following()
+
+    def _make_placing(self) -> Placing:
+        return Placing(
+            self.own,
+            self.world.platforms,
+            self.world.state,
+            self.clocks,
+            self.epochs,
+            self.world.random,
+            self.tracker,
+            self.liveness.silent_before_ms,
+            self.booking_lease_ms,
+            max(1, round(self.settings.timers.mcu_penalty_seconds)),
+        )
 
     def _make_following(self) -> None:
         """What knows of requests that other platforms decide on."""

@@ -28,24 +28,7 @@ class Reporting:
         self.locator = LocatorReports(
             core.own, world.stores, core.clocks, core.steps, core.post, core.duty, turns, core.tally, world.session
         )
-        self.planned = PlannedReports(
-            world.reactor,
-            PLANNED_SECONDS,
-            core.own,
-            world.platforms,
-            world.stores,
-            world.planned,
-            world.book,
-            world.domains.users_of,
-            core.clocks,
-            core.outbox,
-            core.duty,
-            self.locator.cleared_ms,
-            turns,
-            core.tracker,
-            core.tally,
-            world.session,
-        )
+        self.planned = self._make_planned(turns)
         self.status = StatusReports(
             core.own,
             settings.instance.name,
@@ -63,6 +46,27 @@ class Reporting:
             Ticker(world.reactor, "planned conferences", ROUND_SECONDS, self.planned.tick),
             Ticker(world.reactor, "status reports that wait", ROUND_SECONDS, self.status.send),
         ]
+
+    def _make_planned(self, turns: Turns) -> PlannedReports:
+        core, world = self._core, self._core.world
+        return PlannedReports(
+            world.reactor,
+            PLANNED_SECONDS,
+            core.own,
+            world.platforms,
+            world.stores,
+            world.planned,
+            world.book,
+            world.domains.users_of,
+            core.clocks,
+            core.outbox,
+            core.duty,
+            self.locator.cleared_ms,
+            turns,
+            core.tracker,
+            core.tally,
+            world.session,
+        )
 
     def start(self) -> None:
         """Begin; nothing happens if it has begun."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 from twisted.logger import Logger
@@ -29,6 +29,9 @@ from css.ports.bus import Delivery
 from css.ports.store import Commit, CommitResult, IConferenceStore, Outcome, StoreError
 
 Guards = tuple[tuple[str, str], ...]
+
+ATTEMPTS = 10
+"""How often a create begins anew as its domain or its number's last placement turns out to be other than was read."""
 
 ASKING = (Situation.ASKING_RMS, Situation.RESTORE_ASKING_RMS)
 _REFUSALS = {Outcome.CONFLICT: ErrCode.CONF_EXISTS, Outcome.LIMIT: ErrCode.LICENSE_LIMIT}
@@ -128,41 +131,55 @@ class Creating:
         guards: Guards,
     ) -> None:
         e164, above = request.confE164, 0
-        for _ in range(10):
-            now_ms = self._clocks.now_ms(source)
-            epoch = self._epochs.next(now_ms, above)
-            asked = _event(request, source, self._own, requester, epoch, now_ms)
-            decision = creation.begin(asked, self._steps.rules)
-            record = decision.record
-            assert record is not None  # a beginning always writes one
-
-            def extras(
-                commit: Commit, record: Conference = record, epoch: int = epoch, guards: Guards = guards
-            ) -> Commit:
-                return msgspec.structs.replace(
-                    commit,
-                    reserve=reservations(record),
-                    request=pending(requester, certain),
-                    above_tombstone=str(epoch),
-                    guards=guards,
-                )
-
-            result = await self._steps.start(store, e164, "create", decision, now_ms, extras)
+        for _ in range(ATTEMPTS):
+            result = await self._attempt(store, source, request, requester, certain, guards, above)
             if result.outcome is Outcome.GUARD:
-                await self._domains.refresh()
-                now_in = await self._domains.platform_of(request.moid)
-                if now_in is None:
+                if not await self._is_still_in(source, request):
                     await self._refuse(store, request, requester, certain, ErrCode.UNKNOWN_DOMAIN)
                     return
-                if now_in != source:
-                    raise StoreError(f"create of {e164}: its domain has just moved to another platform")
                 guards = self._domains.guards(source)
             elif result.outcome is Outcome.OLD_EPOCH:
                 above = int(result.loaded.tombstone["epoch"]) if result.loaded else 0
             else:
                 await self._begun(store, request, requester, certain, result)
                 return
-        raise StoreError(f"create of {e164}: the directory or the tombstone changed ten times in a row")
+        raise StoreError(f"create of {e164}: the directory or the tombstone changed {ATTEMPTS} times in a row")
+
+    def _attempt(
+        self,
+        store: IConferenceStore,
+        source: str,
+        request: CreateRequest,
+        requester: Requester,
+        certain: bool,
+        guards: Guards,
+        above: int,
+    ) -> Awaitable[CommitResult]:
+        """Commit a record, under an epoch above one, while the domain is as the guards say. Fails with `StoreError`."""
+        now_ms = self._clocks.now_ms(source)
+        epoch = self._epochs.next(now_ms, above)
+        decision = creation.begin(_event(request, source, self._own, requester, epoch, now_ms), self._steps.rules)
+        record = decision.record
+        assert record is not None  # a beginning always writes one
+
+        def extras(commit: Commit) -> Commit:
+            return msgspec.structs.replace(
+                commit,
+                reserve=reservations(record),
+                request=pending(requester, certain),
+                above_tombstone=str(epoch),
+                guards=guards,
+            )
+
+        return self._steps.start(store, request.confE164, "create", decision, now_ms, extras)
+
+    async def _is_still_in(self, source: str, request: CreateRequest) -> bool:
+        """Whether the user domain is still there, by a directory read anew. Fails with `StoreError` if it has moved."""
+        await self._domains.refresh()
+        now_in = await self._domains.platform_of(request.moid)
+        if now_in not in (None, source):
+            raise StoreError(f"create of {request.confE164}: its domain has just moved to another platform")
+        return now_in is not None
 
     async def _begun(
         self,

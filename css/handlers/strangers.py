@@ -227,6 +227,11 @@ def _conference(
             acked_time=entry.createtime,
             recovery="",
         )
+    return _new(row, notice, entry, epoch, own)
+
+
+def _new(row: ConfinfoRow, notice: ConfListNotice, entry: ConfListEntry, epoch: int, own: str) -> Conference:
+    """By the row alone: what else the CM once said is lost."""
     duration = max(0, row.endtime - row.begintime) // 60 if row.endtime else 0
     request = CreateRequest(
         confE164=row.e164, confname=row.confname, moid=row.moid, password=row.password, duration=duration
