@@ -11,6 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.sources import Source, dotted, sources
 
 MOST_LINES = 500
+MOST_FUNCTION_LINES = 45
+"""From `def` to the end: what fits a screen. Of `css`; tests have tables in them."""
 LOG_LEVELS = frozenset({"debug", "info", "warn", "error", "critical", "failure"})
 LOGGER_NAMES = frozenset({"log", "_log", "logger", "_logger", "LOG"})
 
@@ -26,6 +28,17 @@ def long_files(every: list[Source]) -> list[str]:
     """Files that are too long to be read in one go."""
     counted = [(source.path, source.text.count("\n")) for source in every]
     return [f"{path}: {lines} lines, more than {MOST_LINES}" for path, lines in counted if lines > MOST_LINES]
+
+
+def long_functions(every: list[Source]) -> list[str]:
+    """Functions of which nobody sees the beginning and the end together."""
+    return [
+        source.at(node, f"{node.name} has {lines} lines, more than {MOST_FUNCTION_LINES}")
+        for source in every
+        for node in source.nodes
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        and (lines := (node.end_lineno or 0) - node.lineno + 1) > MOST_FUNCTION_LINES
+    ]
 
 
 def async_starts(every: list[Source]) -> list[str]:
@@ -141,6 +154,10 @@ class SourceTests(SynchronousTestCase):
         """No file is too long."""
         self.assertEqual([], long_files(self.all))
 
+    def test_long_functions(self) -> None:
+        """No function is too long."""
+        self.assertEqual([], long_functions(self.css))
+
     def test_async_starts(self) -> None:
         """No service has a start that never runs."""
         self.assertEqual([], async_starts(self.all))
@@ -176,6 +193,19 @@ class PlantedTests(SynchronousTestCase):
     def test_long_files(self) -> None:
         """One line too many is caught."""
         self.check(long_files, ["x = 1\n" * (MOST_LINES + 1)], ["x = 1\n" * MOST_LINES])
+
+    def test_long_functions(self) -> None:
+        """One line too many is caught, also of a method and of a function in a function."""
+        for head in (
+            "def f():\n",
+            "class C:\n    async def f(self):\n",
+            "class C:\n    def f(self):\n        def g():\n",
+        ):
+            depth = " " * 4 * head.count("\n")
+            body, room = f"{depth}x = 1\n", MOST_FUNCTION_LINES - head.count("def")
+            self.check(
+                long_functions, [head + body * (MOST_FUNCTION_LINES + 1 - head.count("def"))], [head + body * room]
+            )
 
     def test_async_starts(self) -> None:
         """An async start is caught, an async stop (which Twisted awaits) is fine."""
