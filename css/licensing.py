@@ -34,6 +34,7 @@ class Licensing:
             core.tally,
             world.session,
             self.users.changed,
+            core.doubtful.keep_here,
         )
 
     @property

@@ -119,7 +119,7 @@ class Doubtful:
         )
         await self._keep(e164, WAIT_MS, _Doubted(self._own, outgoing, 0, None, False, b"", platform))
         self._tally.count("requests_waiting")
-        self.log.info("{e164}: a request waits for the store of {platform}", e164=e164, platform=platform)
+        self.log.info("{queue}: a message waits for the store of {platform}", queue=delivery.queue, platform=platform)
 
     async def _keep(self, e164: str, for_ms: int, doubted: _Doubted) -> None:
         store, marked = self._stores.get(self._own), doubted.outgoing.message_id

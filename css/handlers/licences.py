@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from twisted.logger import Logger
 
-from css.domain.licence import parse_licence, to_fields
+from css.domain.licence import Licence, parse_licence, to_fields
 from css.domain.platforms import Platforms
 from css.handlers import addresses as to
 from css.handlers.dispatch import Routes
@@ -24,6 +24,7 @@ class Licences:
     @param platform_of: gives a user domain's platform, None if unknown.
     @param session: a text that no other run of any instance has; begins the ids of its requests.
     @param changed: called after each platform's licence that was stored.
+    @param wait: has a delivery wait outside its queue for a platform's store: see `Doubtful.keep_here`.
     """
 
     log = Logger()
@@ -39,6 +40,7 @@ class Licences:
         tally: Tally,
         session: str,
         changed: Callable[[Delivery], Awaitable[None]],
+        wait: Callable[[str, str, Delivery], Awaitable[None]],
     ) -> None:
         self._own = own
         self._platforms = platforms
@@ -50,6 +52,7 @@ class Licences:
         self._known: set[str] = set()
         self._session = session
         self._changed = changed
+        self._wait = wait
         self._asked = 0
         self._questions: set[str] = set()
 
@@ -115,7 +118,7 @@ class Licences:
     async def received(self, notice: LicenseNotice, delivery: Delivery) -> None:
         """The BMC has sent a licence. One that does not verify is refused, and the last good one stays.
 
-        @raise StoreError: it can't be stored yet; it waits in its queue.
+        @raise StoreError: it can't be stored yet, nor kept elsewhere; it waits in its queue.
         """
         if self._own not in self._stores:
             raise StoreError("the own Redis is not known yet")
@@ -124,8 +127,28 @@ class Licences:
             self._tally.count("licences_ignored")
             self.log.info("a licence of {moid}, which is not ours to keep: ignored", moid=notice.moid)
             return
+        licence = self._opened(notice)
+        if licence is None:
+            return
+        is_platforms = notice.moid in self._platforms().possible_and_own
         try:
-            licence = parse_licence(self._cipher.open(notice.license))
+            await store.write_hashes({f"domain/{notice.moid}/license": to_fields(licence, notice.license)})
+        except StoreError:
+            if is_platforms or store.platform == self._own:
+                raise
+            # Of user domains there may be many: in the queue they would hold up the own platform's.
+            await self._wait("", store.platform, delivery)
+            return
+        self._tally.count("licences_stored")
+        self.log.info("licence of {moid} stored", moid=notice.moid)
+        if is_platforms:
+            self._note(notice.moid, delivery)
+            await self._changed(delivery)
+
+    def _opened(self, notice: LicenseNotice) -> Licence | None:
+        """What a licence says; None: it does not verify."""
+        try:
+            return parse_licence(self._cipher.open(notice.license))
         except (BadLicence, ValueError) as error:
             self._tally.count("licences_refused")
             self.log.error(
@@ -133,13 +156,7 @@ class Licences:
                 moid=notice.moid,
                 error=str(error),
             )
-            return
-        await store.write_hashes({f"domain/{notice.moid}/license": to_fields(licence, notice.license)})
-        self._tally.count("licences_stored")
-        self.log.info("licence of {moid} stored", moid=notice.moid)
-        if notice.moid in self._platforms().possible_and_own:
-            self._note(notice.moid, delivery)
-            await self._changed(delivery)
+            return None
 
     def _note(self, moid: str, delivery: Delivery) -> None:
         """It is known now; but what comes again may be older than what came since: the BMC is asked for the newest."""

@@ -47,6 +47,7 @@ class LicenceCase(SiteCase):
             self.css.tally,
             session,
             self.note,
+            self.css.doubtful.keep_here,
         )
         self.css.dispatcher = Dispatcher(
             self.css.bus, self.licences.routes, self.css.tally, self.css.liveness.notice, self.css.probe
@@ -173,6 +174,24 @@ class Received(LicenceCase):
         self.site.store.recover()
         self.successResultOf(self.receive(token, redelivered=True))
         self.assertEqual(self.stored()["license"], token)
+
+    def test_user_domains_of_a_store_away(self) -> None:
+        """However many: they wait outside the queue, so that the own domains' changes come through."""
+        self.site.declare(to.BMC_QUEUE)
+        self.site.other.fail()
+        token = self.token(smallconfnum=3)
+        for number in range(30):
+            self.successResultOf(self.receive(token, "uB", message_id=f"l-{number}"))
+        self.site.pass_seconds(1)
+        self.css.run(self.css.doubtful.tick())
+        self.assertEqual(self.site.letters(to.BMC_QUEUE), [])
+        self.site.other.recover()
+        self.site.pass_seconds(1)
+        self.css.run(self.css.doubtful.tick())
+        waited = self.site.letters(to.BMC_QUEUE)
+        self.assertEqual({each.message_id for each in waited}, {f"l-{number}" for number in range(30)})
+        self.css.take(waited[0].body, to.BMC_QUEUE, message_id=waited[0].message_id)
+        self.assertEqual(self.stored("uB", "pB")["license"], token)
 
     def test_it_limits(self) -> None:
         """A create is counted against it."""
