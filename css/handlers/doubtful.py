@@ -32,6 +32,9 @@ DOUBT_MS = 60_000
 """How long it is sent again. Refused earlier, a request that got there would be answered twice."""
 WAIT_MS = 540_000
 """How long a request waits here for the store that knows of it: then it is looked at again, whatever is away."""
+KNOWN_MS = 480_000
+"""How long after that it is sent all the same, where there is a link by then: the other platform knows it again for ten
+minutes after it got there. Whoever should have sent it was dead, or without the own Redis."""
 RETRY_MS = 1_000
 _SETTLED = b"settled"
 
@@ -186,7 +189,7 @@ class Doubtful:
 
     def _may_go(self, doubted: _Doubted) -> bool:
         if not doubted.needs:
-            return not self._is_late(doubted)
+            return not self._is_late(doubted, KNOWN_MS)
         store = self._stores.get(doubted.needs)
         return (store is not None and store.available) or self._is_late(doubted)
 
@@ -203,8 +206,8 @@ class Doubtful:
             await self._answers.give(store, e164, doubted.requester, doubted.certain, refusal, trail)
         return True
 
-    def _is_late(self, doubted: _Doubted) -> bool:
-        return self._now_ms() >= doubted.until_ms
+    def _is_late(self, doubted: _Doubted, by_ms: int = 0) -> bool:
+        return self._now_ms() >= doubted.until_ms + by_ms
 
     def _now_ms(self) -> int:
         return self._clocks.now_ms(self._own)

@@ -105,6 +105,26 @@ class Forwarded(ControlCase):
         self.tick()
         self.assertEqual((self.there(PEER_CSS), self.left()), ([], []))
 
+    def test_link_back_before_anybody_looks(self) -> None:
+        """Nobody was there to send it for more than a minute: with a link it is sent, not refused beside its answer."""
+        self.lose_in_mid_way()
+        self.site.other_broker.resume()
+        self.site.other_broker.start()
+        self.site.pass_seconds(300, 10)
+        self.tick(Instance(self.site, slot=2))
+        self.assertEqual([each.message_id for each in self.there(PEER_CSS)], ["control-1"])
+        self.assertEqual((self.answers(), self.left()), ([], []))
+
+    def test_link_back_too_late(self) -> None:
+        """The other platform may have forgotten it, and would do it a second time: refused, in spite of the link."""
+        self.lose_in_mid_way()
+        self.site.other_broker.resume()
+        self.site.other_broker.start()
+        self.site.pass_seconds(540, 10)
+        self.tick()
+        self.assertEqual(self.answers(), [self.nack("UNREACHABLE_PLATFORM")])
+        self.assertEqual((self.there(PEER_CSS), self.left()), ([], []))
+
     def test_memory_that_cannot_be_read(self) -> None:
         """It is told of once, and goes when what is remembered does."""
         self.lose_in_mid_way()
