@@ -6,6 +6,15 @@ INSTANCE_SLOTS = 1024
 MAX_EPOCH = 2**53 - 1
 
 
+def over_by(epoch: int, now_ms: int) -> int:
+    """The epoch up to which a conference that ends now is over: its own, and those of placements that are newer and
+    that a failover has lost.
+
+    @param now_ms: the store's clock, milliseconds since the epoch.
+    """
+    return max(epoch, now_ms * INSTANCE_SLOTS)
+
+
 class EpochSource:
     """Issues epochs for one instance: milliseconds x 1024 + the instance's slot, and always above its last one.
 

@@ -29,6 +29,8 @@ from css.ports.store import Fields, IConferenceStore, StoreError
 GENERATION_KEY = "css/domains/generation"
 _HASHES_A_WRITE = 500
 _ATTEMPTS = 5
+_NEVER = "never read"
+"""No generation: those are numbers, or missing."""
 
 DomainNotice = DomainAddNotice | DomainModNotice | DomainDelNotice
 
@@ -84,9 +86,10 @@ class DomainCache:
         return self.current()[0].users_of(platform)
 
     def guards(self, platform: str) -> tuple[tuple[str, str], ...]:
-        """For a commit in that platform's store: nothing in its directory has changed since it was read."""
+        """For a commit in that platform's store: nothing in its directory has changed since it was read. One that was
+        not read yet, as the platform has only just begun to be served, never holds."""
         view = self._views.get(platform)
-        return ((GENERATION_KEY, view.generation),) if view else ()
+        return ((GENERATION_KEY, view.generation if view else _NEVER),)
 
     async def platform_of(self, moid: str) -> str | None:
         """The platform of a user domain that may create; None if it is unknown, stopped, of another level, or below

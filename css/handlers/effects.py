@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
 from css.domain import effects as fx
 from css.domain.conference import Conference, Fields, Requester, to_fields
+from css.domain.epochs import over_by
 from css.domain.errors import ErrCode
 from css.domain.ledger import keeper_of
 from css.domain.platforms import Platforms
@@ -148,7 +150,8 @@ class _Sheet:
             address[0],
             address[1],
             body,
-            message_id(self.c.e164, *self.identity, self._count),
+            # With the body: after a failover that lost the newest writes a version comes again, for another step.
+            message_id(self.c.e164, *self.identity, self._count, crc32(body)),
             correlation_id,
             reply_to,
             expiration_ms,
@@ -363,7 +366,8 @@ def _save_row(s: _Sheet, effect: fx.SaveRow) -> None:
 
 
 def _delete_row(s: _Sheet, effect: fx.DeleteRow) -> None:
-    s.parcel(SQL_LANE).rows.append(RowWrite(s.c.e164, s.identity[0], s.identity[1]))
+    # Above whatever row a failover has made the record forget.
+    s.parcel(SQL_LANE).rows.append(RowWrite(s.c.e164, over_by(s.identity[0], s.now_ms), s.identity[1]))
 
 
 def _free_load(s: _Sheet, effect: fx.FreeLoad) -> None:

@@ -24,6 +24,7 @@ from css.domain.conference import (
 )
 from css.domain.decision import Decision
 from css.domain.effects import Effect
+from css.domain.epochs import over_by
 from css.domain.events import Event, Rules
 from css.domain.machine import decide
 from css.handlers.clocks import StoreClocks
@@ -344,7 +345,7 @@ def _conf_changed(before: Conference, after: Conference) -> bool:
 
 def _ending(e164: str, before: Conference, expected: tuple[str, int] | None, decision: Decision, now_ms: int) -> Commit:
     reason = decision.ended.value if decision.ended else ""
-    tombstone = {"epoch": str(before.epoch), "reason": reason, "time": str(now_ms // 1000)}
+    tombstone = {"epoch": str(over_by(before.epoch, now_ms)), "reason": reason, "time": str(now_ms // 1000)}
     return Commit(
         e164=e164,
         expected=expected,

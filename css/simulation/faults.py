@@ -9,6 +9,7 @@ from css.simulation.fault import Fault, Heal, nothing
 from css.simulation.losses import CapacityGone, CrashMcu, MoodyMcu, MoodyRms, MuteMcu, RoomLost, UserEndsRestore
 from css.simulation.network import Wire
 from css.simulation.platforms import BETWEEN_PLATFORMS
+from css.simulation.rollback import LoseWrites
 from css.simulation.servers import ServerLink
 from css.simulation.world import Site
 
@@ -389,6 +390,7 @@ FAULTS: tuple[type[Fault], ...] = (
     LoseReplyQueue,
     Poison,
     KillRedis,
+    LoseWrites,
     LoseAnswers,
     HangRedis,
     RefusingRedis,

@@ -177,7 +177,7 @@ class RestoresTold(Invariant):
         attempt = c.before.get("attempt")
         requester = _attempt.decode(attempt).requester if attempt else None
         record = c.keys.hash(record_key(commit.e164))
-        began = commit.set_fields.get("state") == "ongoing" and c.before["state"] == "creating" and attempt
+        began = commit.set_fields.get("state") == "ongoing" and c.before.get("state") == "creating" and attempt
         followed = "epoch" in commit.set_fields and record.get("state") == "ongoing"
         if requester is None and (began or followed):
             key = (commit.e164, record["ip"], record["pid"])
@@ -198,7 +198,7 @@ class RestoresTold(Invariant):
         return [
             f"{key[0]}: {self._told.get(key, 0)} notices of {self._restored.get(key, 0)} restores on {key[1]}"
             for key in keys
-            if self._told.get(key) != self._restored.get(key)
+            if self._told.get(key) != self._restored.get(key) and key[0] not in self.world.bereft
         ]
 
 

@@ -14,6 +14,7 @@ from css.adapters.memory.keys import conf_key, ended_key, index_key, record_key,
 from css.domain.conference import State, from_fields, indexes
 from css.handlers import addresses as to
 from css.ports.store import Outcome
+from css.simulation.servers import Loss
 from css.simulation.world import Committed, Watcher, World
 
 PREFETCH = 20
@@ -74,7 +75,8 @@ class IndexesEqualRecords(Invariant):
 
     def _may_be_claimed(self, c: Committed, name: str, found: dict[str, int]) -> bool:
         """Whether the score is a claim's: a commit that leaves the deadline as it was leaves the claim as well."""
-        return name.startswith(("due/", "restore/")) and 0 < found.get(name, 0) <= c.keys.now_ms() + LONGEST_CLAIM_MS
+        is_claimed = name.startswith(("due/", "restore/", "pending/"))
+        return is_claimed and 0 < found.get(name, 0) <= c.keys.now_ms() + LONGEST_CLAIM_MS
 
 
 class EpochsGrow(Invariant):
@@ -87,6 +89,13 @@ class EpochsGrow(Invariant):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self._highest: dict[tuple[str, str], int] = {}
+
+    def rolled_back(self, loss: Loss) -> None:
+        """See `Watcher.rolled_back`: the lost epochs are known to nobody; what is there counts."""
+        keys = self.world.redis[loss.moid].store.server.keyspace
+        for e164 in loss.numbers:
+            known = keys.hash(record_key(e164)) or keys.hash(ended_key(e164))
+            self._highest[loss.moid, e164] = int(known.get("epoch", "0"))
 
     def committed(self, c: Committed) -> None:
         """See `Watcher.committed`."""
@@ -116,6 +125,14 @@ class EndedStaysEnded(Invariant):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self._over: set[tuple[str, str, str]] = set()
+
+    def rolled_back(self, loss: Loss) -> None:
+        """See `Watcher.rolled_back`: what had ended goes on, if that was lost."""
+        keys = self.world.redis[loss.moid].store.server.keyspace
+        for e164 in loss.numbers:
+            record = keys.hash(record_key(e164))
+            if record:
+                self._over.discard((loss.moid, e164, record["first_epoch"]))
 
     def committed(self, c: Committed) -> None:
         """See `Watcher.committed`."""
@@ -255,7 +272,8 @@ class NothingLeft(Invariant):
 
     def ended(self) -> list[str]:
         """See `Invariant.ended`."""
-        found = [f"row {e164}" for e164 in self.world.sql.database.rows]
+        # See `EndsReported` for rows of what was lost.
+        found = [f"row {e164}" for e164 in self.world.sql.database.rows if e164 not in self.world.bereft]
         for moid, redis in self.world.redis.items():
             keys = redis.store.server.keyspace
             keys.purge()

@@ -22,6 +22,7 @@ from css.peers.peer import Peer
 from css.ports.bus import Outgoing
 from css.ports.store import Outcome
 from css.simulation.invariants import Invariant
+from css.simulation.servers import Loss
 from css.simulation.workload import LONGEST_POISON, POISON
 from css.simulation.world import Committed, World
 
@@ -47,6 +48,12 @@ class Asked(msgspec.Struct, eq=False):
     refused: bool = False
     """It was refused without any memory: by a platform that is abnormal, and whose Redis was out of reach. Nobody can
     tell there whether it has another answer, and nobody can tell later that it was refused."""
+    key: str = ""
+    """By what CSS knows it again."""
+    answered: float = 0.0
+    """When it was answered first, simulated seconds."""
+    bereft: bool = False
+    """A Redis has lost what it knew of it: it may be lost, done twice, answered twice."""
     waived: bool = False
     """It, or its answer, was deleted with a queue, or the answer found no queue: nobody owes anything any more."""
 
@@ -72,6 +79,15 @@ class RequestsAnswered(Invariant):
         self._ended: Counter[str] = Counter()
         self._moved: Counter[str] = Counter()
         self._makers: dict[tuple[str, str], str] = {}
+        self._bereft: set[str] = set()
+        """Keys of requests that a Redis has lost."""
+
+    def rolled_back(self, loss: Loss) -> None:
+        """See `Watcher.rolled_back`. What was answered before it, and is not asked again, is as it was."""
+        self._bereft |= loss.requests
+        for asked in self.asked.values():
+            is_late = asked.e164 in loss.numbers and not 0 < asked.answered < loss.since
+            asked.bereft = asked.bereft or is_late or asked.key in loss.requests
 
     def published(self, moid: str, message: Outgoing, routed: bool) -> None:
         """See `Watcher.published`."""
@@ -97,7 +113,7 @@ class RequestsAnswered(Invariant):
         except Malformed:
             return
         if isinstance(request, CreateRequest | ReleaseRequest | DelayRequest | CmControl):
-            self.asked[message.correlation_id] = Asked(
+            asked = Asked(
                 moid,
                 wire_type(request),
                 request.confE164,
@@ -109,6 +125,8 @@ class RequestsAnswered(Invariant):
                 [moid],
                 self.world.timeline.now,
             )
+            asked.key = _key(asked)
+            self.asked[message.correlation_id] = asked
 
     def _answer(self, moid: str, message: Outgoing, routed: bool) -> None:
         fields: dict[str, Any] = msgspec.json.decode(message.body)
@@ -126,7 +144,10 @@ class RequestsAnswered(Invariant):
         if (message.message_id, message.body) not in self._kept:
             self._unremembered(asked, answer)
             return
+        asked.answered = asked.answered or self.world.timeline.now
         first = asked.answers.setdefault(message.message_id, answer)
+        if asked.bereft:
+            return
         if first != answer:
             self.fail(f"{asked.type} {asked.message_id} of {e164} was answered {first}, now {answer}", e164)
         if len(asked.answers) > 1:
@@ -136,7 +157,7 @@ class RequestsAnswered(Invariant):
         """An answer that no store remembers: so refuses a platform that is abnormal, if its Redis is out of reach."""
         is_refused = answer.endswith(f" {ErrCode.PLATFORM_ABNORMAL.value}")
         self.look()
-        if not is_refused or all(self._away.get(moid, -1.0) < asked.since for moid in asked.at):
+        if not asked.bereft and (not is_refused or all(self._away.get(moid, -1.0) < asked.since for moid in asked.at)):
             self.fail(f"{asked.type} {asked.message_id} of {asked.e164}: no store remembers {answer}", asked.e164)
         asked.refused = True
 
@@ -170,10 +191,10 @@ class RequestsAnswered(Invariant):
             key = requester.request_key if requester else ""
             self._made[key] += 1
             self._makers[e164, commit.set_fields["first_epoch"]] = key
-            if self._made[key] > 1:
+            if self._made[key] > 1 and key not in self._bereft:
                 self.fail(f"{e164}: one request has made {self._made[key]} conferences", e164)
         elif commit.set_fields.get("state") == "ongoing":
-            self._ran.add(self._makers.get((e164, c.before["first_epoch"]), ""))
+            self._ran.add(self._makers.get((e164, c.before.get("first_epoch", "")), ""))
 
     def _keep(self, value: bytes) -> None:
         if value == b"seen":
@@ -194,7 +215,11 @@ class RequestsAnswered(Invariant):
 
     def unanswered(self) -> list[Asked]:
         """Requests that are owed an answer."""
-        return [asked for asked in self.asked.values() if not (asked.answers or asked.refused or asked.waived)]
+        return [
+            asked
+            for asked in self.asked.values()
+            if not (asked.answers or asked.refused or asked.waived or asked.bereft)
+        ]
 
     def settled(self) -> list[str]:
         """See `Invariant.settled`."""
@@ -207,9 +232,9 @@ class RequestsAnswered(Invariant):
 
     def _untrue(self, asked: Asked) -> str:
         """What is wrong with an answer; empty: nothing."""
-        parts = (asked.type, asked.e164, asked.mtreqid, asked.reply_to, asked.correlation_id)
-        text = "\0".join(("id", asked.message_id) if asked.message_id else parts)
-        key = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        if asked.bereft:
+            return ""
+        key = asked.key
         for answer in asked.answers.values():
             kind, _, errcode = answer.partition(" ")
             if asked.type == wire_type(CreateRequest):
@@ -221,6 +246,12 @@ class RequestsAnswered(Invariant):
             elif asked.type == wire_type(DelayRequest) and self._moved[key] != (kind == wire_type(DelayAck)):
                 return f"{asked.e164}: answered {answer}, but it moved the end {self._moved[key]} times"
         return ""
+
+
+def _key(asked: Asked) -> str:
+    parts = (asked.type, asked.e164, asked.mtreqid, asked.reply_to, asked.correlation_id)
+    text = "\0".join(("id", asked.message_id) if asked.message_id else parts)
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 class EndsReported(Invariant):
@@ -258,7 +289,7 @@ class EndsReported(Invariant):
         for what, counted in (("bills", self._bills), ("end notices", self._notices)):
             keys = sorted(set(counted) | set(self._ends))
             for key in keys:
-                if counted[key] != self._ends[key]:
+                if counted[key] != self._ends[key] and key not in self.world.bereft:
                     found.append(f"{key}: {counted[key]} {what} for {self._ends[key]} ends")
         return [*found, *self._reached()]
 
@@ -272,11 +303,13 @@ class EndsReported(Invariant):
         running = {c.e164: c.platformmoid for c in alive}
         # What waits for old hardware is not told again to a locator that was cleared: it can't be reached.
         waiting = {c.e164 for c in alive if c.situation is Situation.PENDING_RESTORE}
+        # Of what was begun and lost at once, and whose MCU has gone as well, nobody can tell any more.
+        waiting |= self.world.bereft - set(running)
         rows = {e164: row.platformmoid for e164, row in self.world.sql.database.rows.items()}
         found = [
             f"SQL and the records disagree on {e164}: {rows.get(e164)}, {running.get(e164)}"
             for e164 in sorted({*rows, *running})
-            if rows.get(e164) != running.get(e164)
+            if rows.get(e164) != running.get(e164) and (e164 in running or e164 not in self.world.bereft)
         ]
         for moid, site in self.world.sites.items():
             told = _locator(site.upu)

@@ -6,6 +6,7 @@ from css.adapters.memory.keys import conf_key, record_key
 from css.domain.conference import Situation, from_fields
 from css.ports.store import Outcome
 from css.simulation.invariants import Invariant
+from css.simulation.servers import Loss
 from css.simulation.world import Committed, World
 
 LONGEST_WAIT_MS = 360_000
@@ -62,6 +63,10 @@ class RestoresPaced(Invariant):
         """By platform: places left, when (true time), and how wrong the clock of Redis was."""
         self._unused = 0
         """Places that were drawn, on any platform, and have not been used: a backup restores in another's store."""
+
+    def rolled_back(self, loss: Loss) -> None:
+        """See `Watcher.rolled_back`: the places that were drawn are there again."""
+        self._levels.pop(loss.moid, None)
 
     def drawn(self, moid: str, burst: int, places: int) -> None:
         """See `Watcher.drawn`."""

@@ -7,11 +7,13 @@ from functools import partial
 from random import Random
 from typing import Any, cast
 
+import msgspec
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
 from zope.interface import Interface
 
 from css.adapters.memory.keys import index_key
+from css.adapters.memory.keyspace import Snapshot
 from css.adapters.memory.ledger import MemoryLedger
 from css.adapters.memory.planned import MemoryLocatorBook, MemoryPlanned
 from css.adapters.memory.server import MemoryServer
@@ -22,7 +24,7 @@ from css.ports.bus import IBus
 from css.ports.ledger import ILedger
 from css.ports.planned import CHANNEL, Heard, ILocatorBook, IPlannedConferences
 from css.ports.sql import IConferenceDatabase, SqlError
-from css.ports.store import IConferenceStore, IPlatformState, StoreError
+from css.ports.store import Commit, IConferenceStore, IPlatformState, StoreError
 from css.simulation.clock import Process, Timeline
 from css.simulation.network import Wire
 
@@ -361,6 +363,29 @@ class RemotePlanned(Remote):
             self.link.back.send(self.link.process.run, self._heard, payload)
 
 
+class Loss(msgspec.Struct):
+    """What was written to a platform's Redis since some time, and is lost, or may be."""
+
+    moid: str
+    since: float
+    """Simulated seconds."""
+    snapshot: Snapshot
+    """What it held then."""
+    numbers: set[str] = msgspec.field(default_factory=set)
+    """Those that commits were about."""
+    requests: set[str] = msgspec.field(default_factory=set)
+    """Keys of the requests that commits remembered."""
+
+    def add(self, commit: Commit) -> None:
+        """A commit has been carried out."""
+        number = commit.e164.partition("?")[0]
+        if number:
+            self.numbers.add(number)
+        for memory in (commit.request, *commit.answers):
+            if memory is not None:
+                self.requests.add(memory.key.rstrip("@"))
+
+
 class Redis(Server):
     """One platform's Redis: its data, its clock, and who watches what it does."""
 
@@ -371,6 +396,24 @@ class Redis(Server):
         self.state = MemoryPlatformState(self.clock, self.store.server)
         self.observe: Observer = plainly
         self.observe_state: Observer = plainly
+        self.moid = moid
+        self.kept: Loss | None = None
+        """What may be about to be lost."""
+
+    def keep(self) -> None:
+        """From now on what is written may be lost."""
+        self.kept = Loss(self.moid, self.timeline.now, self.store.server.keyspace.snapshot())
+
+    def forget(self) -> None:
+        """It is not lost."""
+        self.kept = None
+
+    def lose(self) -> Loss:
+        """Lose what was written since `keep`. @return: what that was."""
+        loss, self.kept = self.kept, None
+        assert loss is not None  # nothing may be lost that was not kept
+        self.store.server.keyspace.restore(loss.snapshot)
+        return loss
 
     def remote(self, process: Process) -> RemoteStore:
         """The store for a process."""

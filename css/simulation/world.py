@@ -22,13 +22,13 @@ from css.peers.rms import Resources, RmsPeer
 from css.peers.upu import UpuPeer
 from css.ports.bus import IBus, Outgoing
 from css.ports.sql import DomainRow
-from css.ports.store import Commit, CommitResult, Fields
+from css.ports.store import Commit, CommitResult, Fields, Outcome
 from css.simulation.broker import Face, SimulatedBroker
 from css.simulation.cipher import PlainBmc
 from css.simulation.clock import Process, Timeline
 from css.simulation.history import History
 from css.simulation.instances import Instance
-from css.simulation.servers import Observer, Redis, Sql
+from css.simulation.servers import Loss, Observer, Redis, Sql
 
 CMS = 2
 """CMs a platform; each has its own reply queue."""
@@ -162,6 +162,9 @@ class Watcher:
 
     def lost(self, moid: str, queue: str, message: Outgoing) -> None:
         """A message was in a queue that was deleted."""
+
+    def rolled_back(self, loss: Loss) -> None:
+        """A platform's Redis has lost its last writes."""
 
 
 class Site:
@@ -330,6 +333,8 @@ class World:
         self.harms = 0
         """How many faults there are now that keep CSS itself from working: its instances, links, servers."""
         self._harmed_until = 0.0
+        self.bereft: set[str] = set()
+        """Numbers of which a Redis has ever lost a commit that it had acknowledged."""
         self.watchers: list[Watcher] = []
         self.violations: list[Violation] = []
         self.brokers = {moid: SimulatedBroker(self.timeline, self.random, moid) for moid in shape.platforms}
@@ -394,6 +399,13 @@ class World:
         for watcher in self.watchers:
             watcher.received(peer, received)
 
+    def has_lost(self, loss: Loss) -> None:
+        """A platform's Redis has lost its last writes."""
+        self.bereft |= loss.numbers
+        self.history.note("rollback", f"{loss.moid} {self.timeline.now - loss.since:.3f} s {sorted(loss.numbers)}")
+        for watcher in self.watchers:
+            watcher.rolled_back(loss)
+
     def _watch(self, moid: str) -> None:
         broker, redis = self.brokers[moid], self.redis[moid]
         keys = redis.store.server.keyspace
@@ -404,6 +416,8 @@ class World:
             before = keys.hash(record_key(commit.e164))
             result = execute()
             history.note("commit", f"{moid} {commit.e164} {result.outcome.value} {_change(commit)}")
+            if redis.kept is not None and result.outcome is Outcome.DONE:
+                redis.kept.add(commit)
             committed = Committed(moid, commit, before, result, keys)
             for watcher in watchers:
                 watcher.committed(committed)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from css.domain.epochs import INSTANCE_SLOTS, MAX_EPOCH, EpochSource
+from css.domain.epochs import INSTANCE_SLOTS, MAX_EPOCH, EpochSource, over_by
 from tests.domain.samples import NOW_MS
 
 SLOTS = st.integers(0, INSTANCE_SLOTS - 1)
@@ -68,3 +68,11 @@ class Epochs(SynchronousTestCase):
         for slot in (-1, 1024):
             self.assertRaises(ValueError, EpochSource, slot)
             self.assertRaises(ValueError, EpochSource(0).move_to, slot)
+
+    def test_over(self) -> None:
+        """An end covers what was begun before it, also what nobody knows of any more, and nothing that begins later."""
+        source = EpochSource(1023)
+        lost = source.next(999_999)
+        self.assertGreaterEqual(over_by(5, 1_000_000), lost)
+        self.assertLess(over_by(5, 1_000_000), source.next(1_000_000))
+        self.assertEqual(over_by(lost, 5), lost)

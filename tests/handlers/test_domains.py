@@ -256,6 +256,20 @@ class Changes(_Case):
         self.assertEqual(self.names(self.own)["w"], "新")
 
 
+class JustServed(_Case):
+    def test_nothing_passes_a_guard_before_the_directory_was_read(self) -> None:
+        self.set_main("normal")
+        self.run_now(self.cache.load())
+        guards = self.cache.guards(MAIN)
+        self.run_now(self.main.write_hashes({"domain/v/info": {"level": "0", "uplevelmoid": MAIN, "used": "0"}}))
+        self.set_main("abnormal")
+        commit = Commit(e164="1", touch_record=False, index_add={"i": 1}, guards=guards)
+        self.assertEqual(self.run_now(self.main.commit(commit)).outcome, Outcome.GUARD)
+        self.run_now(self.cache.refresh())
+        commit = Commit(e164="1", touch_record=False, index_add={"i": 1}, guards=self.cache.guards(MAIN))
+        self.assertEqual(self.run_now(self.main.commit(commit)).outcome, Outcome.DONE)
+
+
 class SeveralInstances(_Case):
     def setUp(self) -> None:
         super().setUp()

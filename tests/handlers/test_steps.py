@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import msgspec
 
+from css.domain.epochs import EpochSource
 from css.handlers import addresses as to
 from css.handlers.steps import MAX_CONFLICTS
 from css.ports.bus import TryLater
+from css.ports.sql import RowWrite
 from css.ports.store import Commit, WrongType
-from tests.handlers.site import CM_REPLIES, LEASE_MS, Instance, SiteCase, create, done, release, resources, token
+from tests.handlers.site import (
+    CM_NOTICES,
+    CM_REPLIES,
+    LEASE_MS,
+    Instance,
+    SiteCase,
+    create,
+    done,
+    release,
+    resources,
+    token,
+)
 
 POINTS = ("before_load", "before_commit", "after_commit", "after_confirm")
 """Of a step; a create has no record to load."""
@@ -362,6 +375,39 @@ class Records(SiteCase):
         ended = self.site.store.dump()["css/ended/0755001"]
         self.assertEqual((ended["epoch"], ended["reason"]), (str(request["epoch"]), "released"))
         self.assertEqual(self.site.store.server.keyspace.ttl_ms("css/ended/0755001"), 24 * 3_600_000)
+
+    def test_lost_writes(self) -> None:
+        """Redis loses a restore that it had acknowledged, then a release ends what is left: the tombstone covers what
+        the MCU has begun, and the row, which knows more than the record, goes."""
+        self.run_one()
+        self.css.tick()
+        keys = self.site.store.server.keyspace
+        snapshot = keys.snapshot()
+        self.site.pass_seconds(1)
+        lost = EpochSource(9).next(self.css.clocks.now_ms("pA"))
+        assert self.site.database is not None
+        row = msgspec.structs.replace(self.site.database.rows["0755001"], ip="10.0.0.9")
+        done(self.site.database.apply([RowWrite("0755001", lost, 9, row)]))
+        keys.restore(snapshot)
+        self.site.pass_seconds(1)
+        self.css.take(release(), message_id="end", reply_to=CM_REPLIES)
+        self.css.tick()
+        self.assertGreater(int(self.site.store.dump()["css/ended/0755001"]["epoch"]), lost)
+        self.assertEqual(self.site.database.rows, {})
+
+    def test_lost_writes_and_ids(self) -> None:
+        """A version that comes again, for another step, gives its messages other ids; for the same step the same."""
+        self.run_one(duration=10)
+        keys, queue = self.site.store.server.keyspace, CM_NOTICES
+        ids: list[str] = []
+        for delay in (1, 1, 2):
+            before, snapshot = len(self.site.letters(queue)), keys.snapshot()
+            body = {"type": "CM_MAU_DELAYCONF_REQ", "confE164": "0755001", "mtreqid": "d", "delay": delay}
+            Instance(self.site).take(body, message_id=f"delay-{len(ids)}", reply_to=CM_REPLIES)
+            (told,) = self.site.letters(queue)[before:]
+            ids.append(told.message_id)
+            keys.restore(snapshot)
+        self.assertEqual((ids[0] == ids[1], ids[1] == ids[2]), (True, False))
 
     def test_hints_are_bounded(self) -> None:
         """The oldest ones go; a number without a hint is read."""

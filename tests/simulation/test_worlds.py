@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from css.simulation.planted import PLANTED
 from css.simulation.program import caught_by, faults_of, main
 from css.simulation.runner import Run, run_seed
+from css.simulation.servers import Loss
 from css.simulation.world import Shape, drawn_shape
 
 SEEDS = 48
@@ -74,6 +75,21 @@ class SeedTests(SynchronousTestCase):
         result = run_seed(2, 2.0, drawn_shape, ())
         self.assertIsNone(result.violation)
         self.assertEqual((result.faults, result.lines["death"]), (Counter(), 0))
+
+    def test_lost_writes(self) -> None:
+        """A Redis that loses what it had acknowledged has none of it any more; all settles all the same."""
+        run = Run(6, 2.0, drawn_shape, faults_of("11"))
+        lost: list[str] = []
+
+        def rolled_back(loss: Loss) -> None:
+            redis = run.world.redis[loss.moid]
+            lost.extend(loss.numbers)
+            self.assertEqual((redis.store.server.keyspace.all_keys(), redis.down), (sorted(loss.snapshot[0]), True))
+
+        run.world.watchers[0].rolled_back = rolled_back  # type: ignore[method-assign]
+        result = run.run()
+        self.assertIsNone(result.violation, result.violation)
+        self.assertNotEqual(lost, [])
 
     def test_two_platforms(self) -> None:
         """A world may have several platforms, one of which backs the other up."""

@@ -13,6 +13,10 @@ HashValues = dict[str, Any]
 """A hash: values are text, or bytes where the port says so (outbox data)."""
 
 
+Snapshot = tuple[dict[str, Any], dict[str, int], list[tuple[int, str]]]
+"""Values, when keys expire, and the same in order."""
+
+
 class SortedSet:
     """Members with scores, in the order (score, member). Finding the lowest costs in proportion to what is found."""
 
@@ -55,6 +59,12 @@ class SortedSet:
                 del self.scores[member]
                 taken.append(member)
         return taken
+
+    def copy(self) -> SortedSet:
+        """@return: another one with the same members."""
+        other = SortedSet()
+        other.scores, other._heap = dict(self.scores), list(self._heap)
+        return other
 
     def has_any(self, up_to: int) -> bool:
         """@return: whether a member is scored `up_to` or less."""
@@ -167,6 +177,15 @@ class Keyspace:
         """@return: everything: hashes as dict, sets as set, sorted sets as member -> score, strings as bytes."""
         self.purge()
         return {key: _plain(self._values[key]) for key in self.all_keys()}
+
+    def snapshot(self) -> Snapshot:
+        """@return: everything as it is now, for `restore`."""
+        values = {key: value if isinstance(value, bytes) else value.copy() for key, value in self._values.items()}
+        return values, dict(self._expiry), list(self._expiring)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Everything is as it was: what was written since is lost. A snapshot can be used once."""
+        self._values, self._expiry, self._expiring = snapshot
 
     def _typed(self, key: str, kind: type[_T]) -> _T | None:
         value = self._values.get(key)

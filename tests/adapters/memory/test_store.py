@@ -132,3 +132,23 @@ class Verbs(SynchronousTestCase):
     def test_key_of_another_type_is_a_store_error(self) -> None:
         self.successResultOf(Deferred.fromCoroutine(self.store.write_hashes({}, bump="confex/1")))
         self.failureResultOf(self.begin(), StoreError)
+
+    def test_restored(self) -> None:
+        """Of every type, and when it expires; what is changed later does not change the snapshot."""
+        keys = self.store.server.keyspace
+
+        def write(more: str) -> None:
+            keys.set_string("string", more.encode(), keys.now_ms() + 5_000)
+            keys.update_hash("hash", {more: more})
+            keys.add_member("set", more)
+            keys.score("scored", more, len(more))
+
+        write("a")
+        before, snapshot = self.store.dump(), keys.snapshot()
+        self.clock.advance(1)
+        write("later")
+        keys.delete("hash")
+        self.assertEqual(keys.sorted_set("scored").claim(5, 9, 1), ["a"])
+        keys.restore(snapshot)
+        self.assertEqual((self.store.dump(), keys.ttl_ms("string")), (before, 4_000))
+        self.assertEqual(keys.sorted_set("scored").take(5, 9), ["a"])
