@@ -168,13 +168,14 @@ class LicenceUsers:
     async def _notify(self, outgoing: Outgoing) -> None:
         """To all media and access servers: kept until it is published. With the own Redis away, at once or not."""
         store = self._stores.get(self._own)
-        letter = Letter(Kind.NOTICE, self._clocks.now_ms(self._own), outgoing)
-        parcels = {notice_lane(outgoing.exchange): Parcel([letter])}
         number, mark = f"licence?{outgoing.message_id}", f"0.0.{outgoing.message_id}"
-        entries = self._outbox.entries(parcels, mark, letter.born_ms)
         try:
             if store is None:
                 raise StoreError("the own Redis is not known")
+            await self._clocks.know(store)
+            letter = Letter(Kind.NOTICE, self._clocks.now_ms(self._own), outgoing)
+            parcels = {notice_lane(outgoing.exchange): Parcel([letter])}
+            entries = self._outbox.entries(parcels, mark, letter.born_ms)
             await store.commit(Commit(e164=number, touch_record=False, outbox=entries))
         except StoreError:
             await self._send(Kind.NOTICE, outgoing)
