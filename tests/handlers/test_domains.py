@@ -97,6 +97,7 @@ class Start(_Case):
     def test_a_possible_platform_that_is_not_served_is_left_alone(self) -> None:
         self.set_main("normal")
         self.run_now(self.cache.load())
+        self.assertIn("v", self.in_store(self.own))
         self.assertEqual(self.in_store(self.main), {})
 
     def test_keys_that_ap_domain_lacks_are_deleted(self) -> None:
@@ -192,6 +193,7 @@ class ServiceListChanges(_Case):
         self.run_now(self.cache.load())
         self.set_main("normal")
         self.run_now(self.cache.changed(DomainAddNotice("w", 0, OWN, "新"), ONCE))
+        self.assertIn("w", self.in_store(self.own))
         self.assertNotIn("w", self.in_store(self.main))
 
 
@@ -309,6 +311,7 @@ class SeveralInstances(_Case):
         self.assertEqual((len(directory), generation), (0, ""))
 
     def test_source_that_says_otherwise_than_the_own_store(self) -> None:
+        self.assertEqual(self.platform_of("v"), MAIN)
         self.run_now(self.main.write_hashes({"domain/v/info": None}, bump=GENERATION_KEY))
         self.run_now(self.cache.refresh())
         self.assertIsNone(self.platform_of("v"))

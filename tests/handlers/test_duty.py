@@ -210,9 +210,12 @@ class Legacy(DutyCase):
         self.suspend()
         self.accept(late)
         self.assertEqual(self.commands(), [])
+        self.accept(self.mcu_asked)
+        self.assertEqual(self.commands(self.mcu_asked["ip"]), [("3", self.mcu_asked["epoch"])])
 
     def test_forgotten_with_its_end(self) -> None:
         """The list of them follows."""
+        self.assertEqual(self.css.run(self.css.legacy.read()), frozenset({"5"}))
         self.css.take(release("5"), message_id="m2")
         self.assertEqual(self.css.run(self.css.legacy.read()), frozenset())
 

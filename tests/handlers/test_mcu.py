@@ -264,7 +264,7 @@ class Choice(SiteCase):
         self.site.clock.advance(0)
         self.assertEqual(self.css.tracker.in_flight, 0)
         self.site.store.recover()
-        self.give(self.ask())
+        self.assertEqual(self.give(self.ask(), "10.0.0.1")["ip"], "10.0.0.1")
 
     def test_one_given_twice(self) -> None:
         """RMS names a host twice: it is tried once."""

@@ -94,6 +94,8 @@ class Unroutable(PostCase):
         ask = self.letter(Kind.MCU_REQUEST, "cmu.conf.q:10.0.0.1", until_ms=NOW_MS)
         self.assertEqual(self.left(ask), [])
         self.assertEqual(self.site.letters("cmu.conf.q:10.0.0.1"), [])
+        self.assertEqual(self.left(replace(ask, until_ms=NOW_MS + 1_000)), [])
+        self.assertEqual(len(self.site.letters("cmu.conf.q:10.0.0.1")), 1)
 
 
 class LinkDown(PostCase):
@@ -135,9 +137,11 @@ class LinkDown(PostCase):
         self.site.clock.advance(0)
         work = self.deliver(self.letter(Kind.REPLY, CM_REPLIES))
         self.site.pass_seconds(1)
+        self.assertNoResult(work)
         self.site.broker.unblock()
         self.site.pass_seconds(1)
         self.assertEqual(self.successResultOf(work), [])
+        self.assertEqual([each.message_id for each in self.site.letters(CM_REPLIES)], ["id-0"])
 
 
 class OtherPlatform(PostCase):

@@ -63,6 +63,9 @@ class Released(StrangerCase):
         self.site.pass_seconds(10)
         self.lists(HOST, stranger())
         self.assertEqual(self.released(), [])
+        self.site.pass_seconds(5.5)
+        self.lists(HOST, stranger())
+        self.assertEqual(self.released(), ["99"])
 
     def test_at_once_if_it_ended(self) -> None:
         """Its epoch is the ended one's, or older."""
@@ -75,6 +78,9 @@ class Released(StrangerCase):
         self.ended(EPOCH - 1)
         self.lists(HOST, stranger())
         self.assertEqual(self.released(), [])
+        self.site.pass_seconds(15.5)
+        self.lists(HOST, stranger())
+        self.assertEqual(self.released(), ["99"])
 
     def test_sql_is_asked_for_many_at_a_time(self) -> None:
         """An emptied Redis makes strangers of all conferences: each list would ask for each of them."""

@@ -88,7 +88,11 @@ class Locks(SynchronousTestCase):
 
     def test_forgotten(self) -> None:
         """No number is kept once nothing of it runs."""
-        self.successResultOf(self.step("1", "a"))
+        gate: Deferred[None] = Deferred()
+        running, waiting = self.step("1", "a", gate), self.step("1", "b")
+        self.assertEqual(list(self.locks._queues), ["1"])
+        gate.callback(None)
+        self.assertEqual((self.successResultOf(running), self.successResultOf(waiting)), ("a", "b"))
         self.assertEqual(self.locks._queues, {})
 
     def test_a_long_queue(self) -> None:

@@ -97,5 +97,6 @@ class Check(SiteCase):
         self.patch(bookings, "PAGE", 3)
         for number in range(8):
             self.book(f"pA/{number}/5")
+        self.assertEqual(self.load(), 8)
         self.tick()
         self.assertEqual(self.load(), 0)

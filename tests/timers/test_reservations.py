@@ -62,6 +62,7 @@ class Sweep(SiteCase):
         self.patch(reservations, "PAGES_A_TICK", 1)
         self.lose(*(f"{number}:7" for number in range(9)))
         self.tick()
+        self.assertGreater(self.counted(), 5)
         for _ in range(30):
             self.tick(1)
         self.assertEqual(self.counted(), 0)
@@ -77,5 +78,6 @@ class Sweep(SiteCase):
         self.site.store.fail()
         self.tick()
         self.site.store.recover()
+        self.assertEqual(self.counted(), 1)
         self.tick()
         self.assertEqual(self.counted(), 0)

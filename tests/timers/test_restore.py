@@ -190,6 +190,7 @@ class Paused(RestoreCase):
     def test_ends_are_kept(self) -> None:
         """Its time is up while restores are paused."""
         self.waiting("1", duration=1)
+        self.assertEqual(self.state_of("1"), "pending_restore")
         done(self.site.state.set_paused(True))
         self.site.pass_seconds(61, 1.0)
         self.css.run(self.css.restores.tick())
@@ -229,6 +230,7 @@ class Away(RestoreCase):
     def test_at_its_end(self) -> None:
         """Cleaned up by this timer, without a place in the rate."""
         self.waiting("1", duration=1)
+        self.assertEqual(self.state_of("1"), "pending_restore")
         done(self.site.state.draw("restore", 0.001, 1, 1))
         self.site.pass_seconds(61, 1.0)
         self.css.run(self.css.restore_timer(0.001).tick())

@@ -240,6 +240,7 @@ class WhoMayJudge(WatchCase):
         """What is long gone takes no room."""
         self.heard(*MANY)
         self.seconds(1)
+        self.assertEqual({ip for ip, _ in self.css.liveness._written_ms}, set(MANY))
         self.quiet = set(MANY)
         self.seconds(160)
         self.assertEqual((self.css.liveness._written_ms, self.css.liveness._rooms), ({}, {}))

@@ -110,7 +110,7 @@ class Acknowledging(LinkCase):
         settle(self.clock, 1.2)
         (nack,) = self.broker.sent(Basic.Nack)
         self.assertEqual((nack.delivery_tag, nack.multiple, nack.requeue), (1, False, True))
-        self.flushLoggedErrors(ValueError)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_nothing_for_a_link_that_is_gone(self) -> None:
         self.gated = True
@@ -122,4 +122,4 @@ class Acknowledging(LinkCase):
         self.gates[1].errback(ValueError("planted"))
         settle(self.clock, 3)
         self.assertEqual(self.acks() + self.broker.sent(Basic.Nack), [])
-        self.flushLoggedErrors(ValueError)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)

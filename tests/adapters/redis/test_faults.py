@@ -181,8 +181,10 @@ class ServerFaults(Faults):
         second = self.started(quick(server.address))
         await wait(0.1)
         self.assertFalse(second.available)
+        self.assertNoResult(reloading)
         await reloading
         await until_available(second.link)
+        self.assertEqual(await self.reason(second), "")
 
     async def test_risky_settings_are_named_at_start_once(self) -> None:
         server = self.private()

@@ -73,6 +73,8 @@ class TlsTests(Faults):
         store = self.started(quick(server.address, tls=True, tls_ca_file=str(server.certificate)))
         await wait(0.2)
         self.assertFalse(store.available)
+        plain = await self.ready(quick(server.address))
+        self.assertEqual((await self.reason(plain), await self.reason(store)), ("", "not connected"))
 
 
 class TrustTests(SynchronousTestCase):
