@@ -227,16 +227,18 @@ class Control:
 
     async def _notify(self, number: str, outgoing: Outgoing, peer: str) -> None:
         """Have a CM told, after what waits for it already. Where there is no store to wait in, now or not at all."""
-        now_ms = self._clocks.now_ms(self._own)
-        letter = Letter(Kind.NOTICE, now_ms, outgoing)
-        lane = peer_lane(peer) if peer else lane_at_home(Kind.NOTICE, outgoing.exchange)
-        parcels, mark = {lane: Parcel([letter], [], [])}, f"{now_ms}.{next(self._numbers)}.{outgoing.message_id}"
         store = self._store()
         try:
             if store is None:
                 raise StoreError(f"no store of {self._own}")
+            await self._clocks.know(store)
+            now_ms = self._clocks.now_ms(self._own)
+            lane = peer_lane(peer) if peer else lane_at_home(Kind.NOTICE, outgoing.exchange)
+            parcels = {lane: Parcel([Letter(Kind.NOTICE, now_ms, outgoing)], [], [])}
+            mark = f"{now_ms}.{next(self._numbers)}.{outgoing.message_id}"
             await self._outbox.send(store, number, parcels, mark, now_ms)
         except StoreError:
+            letter = Letter(Kind.NOTICE, self._clocks.now_ms(self._own), outgoing)
             if await self._post.deliver([letter], self._own, peer, patient=not peer):
                 raise
 

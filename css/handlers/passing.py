@@ -163,6 +163,7 @@ class PassedRequests:
 
     async def _answer(self, store: IConferenceStore, passed_id: str, pending_text: bytes, body: bytes) -> bool:
         """Answer the requester, if nobody has. @return: whether nobody had."""
+        await self._clocks.know(store)
         requester, now_ms = _decode(pending_text).requester, self._clocks.now_ms(self._own)
         kind, address = answer_address(requester)
         outgoing = Outgoing(*address, body, message_id("passed-answer", passed_id), requester.correlation_id)

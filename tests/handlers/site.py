@@ -413,6 +413,12 @@ class SiteCase(SynchronousTestCase):
         self.site = Site()
         self.css = Instance(self.site)
 
+    def an_hour_ahead(self) -> Instance:
+        """@return: an instance that was just started, on a machine whose clock is an hour ahead of Redis's."""
+        now_ms = self.site.store.server.keyspace.now_ms
+        self.patch(self.site.store.server.keyspace, "now_ms", lambda: now_ms() - 3_600_000)
+        return Instance(self.site, slot=2)
+
     def ask(self, css: Instance | None = None, e164: str = "0755001", **more: Any) -> str:
         """A CM asks for a conference. @return: the correlation id under which RMS is asked."""
         (css or self.css).take(

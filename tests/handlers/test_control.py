@@ -302,6 +302,18 @@ class FromMcu(ControlCase):
         ids = [each.message_id for each in self.site.letters(CM_NOTICES)]
         self.assertEqual((len(set(ids)), "" in ids), (2, False))
 
+    def test_by_a_clock_that_is_wrong(self) -> None:
+        """By an instance that was started while its platform is abnormal, an hour ahead: due as soon all the same."""
+        css = self.an_hour_ahead()
+        self.site.broker.stop()
+        told = css.begin({"type": "CMU_CM_SPEAKER_NTF", "confE164": E164}, to.MCU_QUEUE, message_id="m")
+        self.site.pass_seconds(6)
+        self.successResultOf(told)
+        self.site.broker.start()
+        self.site.pass_seconds(15)
+        css.run(css.sweep.tick())
+        self.assertEqual(len(self.site.letters(CM_NOTICES)), 1)
+
     def test_the_own_store_is_away(self) -> None:
         """Told all the same."""
         self.site.store.fail()

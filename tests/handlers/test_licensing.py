@@ -299,3 +299,8 @@ class Changed(LicensingCase):
         self.css.tick()
         self.assertEqual([each["softwarenumlimit"] for each in self.notices()], [100])
         self.assertEqual(self.site.outbox(), {})
+
+    def test_by_a_clock_that_is_wrong(self) -> None:
+        """By an instance that was started while its platform is abnormal, an hour ahead: due as soon all the same."""
+        self.an_hour_ahead()
+        self.test_broker_away()

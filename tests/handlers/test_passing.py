@@ -51,6 +51,21 @@ class Silence(ControlCase):
         self.assertEqual(self.css.tally["answers_not_awaited"], 1)
         self.assertEqual(self.site.letters(CM_NOTICES), [])
 
+    def test_by_a_clock_that_is_wrong(self) -> None:
+        """What an instance passes back that was just started, an hour ahead of Redis, is due as soon all the same."""
+        self.control()
+        (letter,) = self.passed()
+        css = self.an_hour_ahead()
+        self.site.broker.stop()
+        body = {"type": "CMU_CM_MUTE_ACK", "confE164": E164, "mtreqid": "m-7"}
+        passed_back = css.begin(body, to.MCU_QUEUE, correlation_id=letter.correlation_id)
+        self.site.pass_seconds(6)
+        self.successResultOf(passed_back)
+        self.site.broker.start()
+        self.site.pass_seconds(15)
+        css.run(css.sweep.tick())
+        self.assertEqual([each["type"] for each in self.answers()], ["CMU_CM_MUTE_ACK"])
+
     def test_memory_that_cannot_be_read(self) -> None:
         """It keeps no other from being refused, is told of once, and goes when what is remembered does."""
         self.control()

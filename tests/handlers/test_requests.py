@@ -274,8 +274,7 @@ class Undelivered(SiteCase):
     def test_by_a_clock_that_is_wrong(self) -> None:
         """An instance that has just started, an hour ahead of Redis: what it leaves behind is due soon all the same."""
         self.site.set_states(pA="abnormal")
-        now_ms, hour_ms = self.site.store.server.keyspace.now_ms, 3_600_000
-        self.patch(self.site.store.server.keyspace, "now_ms", lambda: now_ms() - hour_ms)
+        self.an_hour_ahead()
         self.successResultOf(self.cut_off(create(), reply_to=CM_REPLIES))
         self.swept()
         self.assertEqual(self.errcodes(), ["PLATFORM_ABNORMAL"])
