@@ -123,6 +123,13 @@ class AsProcess(SynchronousTestCase):
                         raise AssertionError("a process is left") from None
                 time.sleep(0.02)
 
+    def assert_ends_well(self, run: _Run) -> None:
+        self.assertEqual(run.wait(), 0)
+        summary = run.summary()
+        self.assertEqual((summary["lost"], summary["answered"]), (0, summary["created"]))
+        self.assertEqual(run.errors, [])
+        self.assert_nothing_left()
+
     def assert_clean(self, run: _Run) -> None:
         log = (Path(self.folder) / "css.log").read_text(encoding="utf-8")
         self.assertNotIn("Traceback", run.text + log)
@@ -133,7 +140,7 @@ class AsProcess(SynchronousTestCase):
         """Commands are taken, the account is right, and the next start has the conferences of this one."""
         run = self.run_demo("6")
         run.wait_for("in service")
-        run.type("create 项目 会议\nbogus\n")
+        run.type("create 项目 会议\nbogus\n" + "create 留\n" * 3)  # the oldest end by themselves: one must be left
         number = run.wait_for("项目 会议").split()[2]
         run.wait_for(f"{number} +runs on MCU 10")
         run.type("list\nhelp\n")
@@ -178,11 +185,7 @@ class AsProcess(SynchronousTestCase):
         run.wait_for("give one of the rooms: room-a1, room-a2, room-b1, room-b2")
         run.wait_for("kill-mcu: processes of 10.1.0.1 that can be killed: ")
         run.type("room-up room-b1\nkill-mcu 10.2.0.3\nquit\n")
-        self.assertEqual(run.wait(), 0)
-        summary = run.summary()
-        self.assertEqual((summary["lost"], summary["answered"]), (0, summary["created"]))
-        self.assertEqual(run.errors, [])
-        self.assert_nothing_left()
+        self.assert_ends_well(run)
 
     def test_a_platform_dies_and_returns(self) -> None:
         """Its backup takes over what the plan said; it gives nothing back but what is new; nothing is lost."""
@@ -205,11 +208,7 @@ class AsProcess(SynchronousTestCase):
         run.wait_for(f"{number} +(is answered CMU_CM_MUTE_ACK|has ended)")
         run.type("plan handback A\nquit\n")
         run.wait_for("dry run on platform-b: handback platform-a")
-        self.assertEqual(run.wait(), 0)
-        summary = run.summary()
-        self.assertEqual((summary["lost"], summary["answered"]), (0, summary["created"]))
-        self.assertEqual(run.errors, [])
-        self.assert_nothing_left()
+        self.assert_ends_well(run)
 
     def test_typed_before_it_is_in_service(self) -> None:
         """It is done once that is so: a platform that is down from the start would keep the demo from beginning."""
