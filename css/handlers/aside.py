@@ -15,6 +15,10 @@ AGAIN_MS = 600_000
 MOST_TOLD = 10_000
 
 
+class NothingThere(Exception):
+    """What is due has no record: other hands have deleted it, or Redis has, to make room."""
+
+
 class SetAside:
     """Puts it off, and says so once an instance: every few seconds it would fill the log, and keep Redis busy."""
 
@@ -33,6 +37,15 @@ class SetAside:
             await store.commit(Commit(e164=number, touch_record=False, index_add={index: due_ms}))
         except StoreError as failed:
             self.log.info("{number} is not set aside yet: {error}", number=number, error=str(failed))
+
+    async def drop(self, store: IConferenceStore, index: str, number: str) -> None:
+        """Have a number without a record fall due no more; one that has a record again stays. Never fails."""
+        self._tally.count("dropped_from_index")
+        self.log.info("{number}: due in css/index/{index}, and there is no record of it", number=number, index=index)
+        try:
+            await store.commit(Commit(e164=number, delete_record=True, index_drop=(index,)))
+        except StoreError as failed:
+            self.log.info("{number} is not dropped yet: {error}", number=number, error=str(failed))
 
     def _tell(self, platform: str, index: str, number: str, error: Exception) -> None:
         known = (platform, index, number)

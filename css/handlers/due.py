@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
-from css.handlers.aside import UNREADABLE, SetAside
+from css.handlers.aside import UNREADABLE, NothingThere, SetAside
 from css.handlers.tally import Tally
 from css.ports.store import IConferenceStore, StoreError
 
@@ -65,6 +65,8 @@ class DueWork:
             await self._take(store, number)
         except UNREADABLE as error:
             await self._aside.put(store, self._index, number, error)
+        except NothingThere:
+            await self._aside.drop(store, self._index, number)
         except StoreError as error:
             self.log.info("{number}: due, but its step waits: {error}", number=number, error=str(error))
         except Exception:

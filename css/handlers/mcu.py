@@ -19,6 +19,7 @@ from css.domain.events import (
     Placement,
     StateChanged,
 )
+from css.handlers.aside import NothingThere
 from css.handlers.dispatch import Routes
 from css.handlers.duty import Doubts
 from css.handlers.liveness import Liveness
@@ -131,10 +132,15 @@ class McuAnswers:
             self._placing.penalise(decision.penalise)
 
     async def overdue(self, store: IConferenceStore, e164: str) -> None:
-        """What a conference awaits has not come in time."""
-        bookings = StepBookings(self._placing)
+        """What a conference awaits has not come in time.
+
+        @raise NothingThere: there is no such conference.
+        """
+        bookings, is_there = StepBookings(self._placing), True
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            nonlocal is_there
+            is_there = c is not None
             if c is None or not c.due_ms or now_ms + CLOCK_TOLERANCE_MS < c.due_ms:
                 return None
             now_ms = max(now_ms, c.due_ms)
@@ -145,6 +151,8 @@ class McuAnswers:
 
         decision = await self._steps.take(store, e164, "overdue", prepare)
         bookings.settle(decision)
+        if not is_there:
+            raise NothingThere(e164)
         if decision is not None and decision.penalise:
             self._placing.penalise_silence(decision.penalise, self._steps.rules.request_timeout_ms)
 

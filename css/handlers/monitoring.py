@@ -11,6 +11,7 @@ from css.domain.errors import ErrCode
 from css.domain.events import Event, MonitorHeard, MonitorsDue, MonitorStarted, MonitorStopped
 from css.domain.monitoring import refusal
 from css.domain.platforms import Platforms
+from css.handlers.aside import NothingThere
 from css.handlers.dispatch import Routes
 from css.handlers.forwarding import Forwarding
 from css.handlers.hops import has_hopped
@@ -117,12 +118,20 @@ class Monitoring:
             self.log.info("{e164}: a stopped monitor is left to expire: {error}", e164=e164, error=str(error))
 
     async def overdue(self, store: IConferenceStore, e164: str) -> None:
-        """The time of a monitor may have run out: its MCU is told to stop. Fails with `StoreError`."""
+        """The time of a monitor may have run out: its MCU is told to stop. Fails with `StoreError`.
+
+        @raise NothingThere: there is no such conference.
+        """
+        is_there = True
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
+            nonlocal is_there
+            is_there = c is not None
             return None if c is None else MonitorsDue(now_ms=now_ms, platform=self._own)
 
         step = await self._steps.take(store, e164, "monitor_expiry", prepare)
+        if not is_there:
+            raise NothingThere(e164)
         if step is not None and step.changed:
             self._tally.count("monitors_expired", len(step.effects))
             self.log.info("{e164}: {because}", e164=e164, because=step.because)

@@ -15,7 +15,7 @@ from css.domain.epochs import EpochSource
 from css.domain.events import Event, McuLost, PlatformLost, RestoreBegins, Voided
 from css.domain.ledger import recovery_name
 from css.domain.losses import AbnormalProcess, AbnormalRoom, Loss, LostProcess
-from css.handlers.aside import UNREADABLE, SetAside
+from css.handlers.aside import UNREADABLE, NothingThere, SetAside
 from css.handlers.clocks import StoreClocks
 from css.handlers.steps import Steps
 from css.handlers.tally import Tally
@@ -175,7 +175,7 @@ class Restoring:
     async def _look(self, store: IConferenceStore, e164: str) -> Pending | None:
         loaded = await store.load(e164)
         if not loaded.record:
-            return None
+            raise NothingThere(e164)
         c = from_fields(e164, loaded.record, loaded.conf)
         is_over = expiry.is_over(c, max(c.due_ms, self._clocks.now_ms(store.platform)))
         if c.situation is Situation.PENDING_RESTORE and not c.legacy and not is_over:
@@ -188,6 +188,8 @@ class Restoring:
             return await work
         except UNREADABLE as error:
             await self._aside.put(store, index, e164, error)
+        except NothingThere:
+            await self._aside.drop(store, index, e164)
         except StoreError as error:
             self.log.info("{e164}: due, but its step waits: {error}", e164=e164, error=str(error))
         except Exception:

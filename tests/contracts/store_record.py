@@ -147,6 +147,15 @@ class RecordContract(StoreFixture):
                 await work
         self.assertEqual(await self.store.load("another"), Loaded({}, {}, {}, None))
 
+    async def test_what_has_no_record_is_dropped_from_an_index(self: Any) -> None:
+        drop = Commit(e164=E164, delete_record=True, index_drop=("due/A",))
+        await self.store.commit(beside(index_add={"due/A": 7, "due/B": 7}))
+        self.assertEqual((await self.store.commit(drop)).outcome, Outcome.DONE)
+        self.assertEqual(await self.dump(), {"css/index/due/B": {E164: 7}})
+        await self.store.commit(new(index_add={"due/A": 7}))
+        self.assertEqual((await self.store.commit(drop)).outcome, Outcome.CONFLICT)
+        self.assertEqual((await self.dump())["css/index/due/A"], {E164: 7})
+
     async def test_guards_must_hold(self: Any) -> None:
         await self.store.write_hashes({"domain/u1/info": {"name": "x"}}, bump="css/g")
         holds: tuple[tuple[str, str], ...] = (("css/g", "1"), ("css/absent", ""))

@@ -7,6 +7,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from css.domain.errors import Unreadable
 from css.handlers import due
+from css.handlers.aside import SetAside
 from css.handlers.due import LEASE_MS, DueWork
 from css.ports.store import Commit, IConferenceStore, StoreError, WrongType
 from tests.handlers.site import NOW, RMS, Instance, SiteCase
@@ -90,6 +91,19 @@ class Due(SiteCase):
         self.assertEqual((len(self.taken), self.css.tally["set_aside"]), (2, 2))
         (alert,) = (each for each in map(formatEvent, events) if "ALERT" in each)
         self.assertIn("1: ALERT: due in css/index/due/pA of pA", alert)
+
+    def test_what_has_no_record(self) -> None:
+        """Its key was deleted by hand, or evicted: it does not come again; a new conference with the number does."""
+        self.ask(e164="1")
+        self.css.tick()
+        self.site.store.server.keyspace.delete("confex/1")
+        self.css.steps._hints.clear()  # as after a start
+        self.index(self.site.store, "1", 0)
+        self.css.run(self.css.due.tick())
+        self.assertNotIn("css/index/due/pA", self.site.store.dump())
+        self.ask(e164="2")
+        self.css.run(SetAside(self.css.tally).drop(self.site.store, "due/pA", "2"))
+        self.assertEqual(list(self.site.store.dump()["css/index/due/pA"]), ["2"])
 
     def test_what_cannot_be_set_aside(self) -> None:
         """It comes again after the lease."""

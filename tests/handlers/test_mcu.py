@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 
 from css.handlers import addresses as to
+from css.handlers.aside import NothingThere
 from css.handlers.placing import PENALTY
 from css.ports.bus import TryLater
 from css.ports.store import StoreError
@@ -167,7 +168,9 @@ class Overdue(SiteCase):
 
     def test_gone(self) -> None:
         """A number that has no record any more is nothing."""
-        self.css.run(self.css.mcus.overdue(self.site.store, "404"))
+        for overdue in (self.css.mcus.overdue, self.css.monitoring.overdue):
+            overdue_in_vain = self.css.run_to_its_end(overdue(self.site.store, "404"))
+            self.failureResultOf(overdue_in_vain, NothingThere)
         self.assertEqual(self.site.outbox(), {})
 
 

@@ -141,6 +141,14 @@ class Losing(RestoringCase):
         alerts = [each for each in map(formatEvent, events) if "ALERT" in each]
         self.assertEqual((len(alerts), self.css.tally["set_aside"]), (1, 1))
 
+    def test_no_record_any_more(self) -> None:
+        """Its key was deleted by hand: it is not claimed again."""
+        self.site.store.server.keyspace.score("css/index/restore/pA", "404", 1)
+        self.site.store.server.keyspace.score("css/index/pending/pA", "404", 1)
+        self.css.run(self.css.restores.tick())
+        left = [self.css.run(self.site.store.index_size(f"{name}/pA")) for name in ("restore", "ready", "pending")]
+        self.assertEqual(left, [0, 0, 0])
+
     def test_a_room(self) -> None:
         """Released on its MCU, restored elsewhere; the MCU's end notice does not end it."""
         done(self.site.state.set_room("room-0", True))
