@@ -18,6 +18,8 @@ from css.adapters.redis.settings import RedisSettings
 from css.adapters.redis.store import RedisStore, connect
 
 REACTOR: Any = reactor
+PATIENCE_SECONDS = 25.0
+"""How long what must come is waited for: less than the tests' own time-out, which would not say what was missing."""
 
 
 async def dump(link: Link) -> dict[str, Any]:
@@ -85,8 +87,10 @@ class RedisFixture(TestCase):
         await self.store.link.command("ACL", "SETUSER", "default", "+subscribe")
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait until something holds."""
+        """Wait until something holds; fail if it does not in time."""
+        give_up_at = REACTOR.seconds() + PATIENCE_SECONDS
         while not condition():
+            self.assertLess(REACTOR.seconds(), give_up_at, "it never came true")
             await wait(0.01)
 
     async def connected(self, settings: RedisSettings) -> RedisStore:

@@ -14,7 +14,7 @@ from css.adapters.redis.link import Link
 from css.adapters.redis.settings import RedisSettings
 from css.adapters.redis.store import RedisStore, connect
 from css.ports.store import Commit, Outcome, StoreError
-from tests.adapters.redis.fixture import REACTOR, dump, wait
+from tests.adapters.redis.fixture import PATIENCE_SECONDS, REACTOR, dump, wait
 from tests.adapters.redis.proxy import Proxy
 from tests.servers import RedisServer, servers
 from tests.servers.redis import command
@@ -37,7 +37,10 @@ def _ask(server: RedisServer, *words: str) -> None:
 
 
 async def until_available(link: Link, wanted: bool = True) -> None:
+    give_up_at = REACTOR.seconds() + PATIENCE_SECONDS
     while link.available is not wanted:
+        if REACTOR.seconds() > give_up_at:
+            raise AssertionError(f"not {'available' if wanted else 'away'} within {PATIENCE_SECONDS} s")
         await wait(0.01)
 
 
