@@ -31,7 +31,7 @@ class SetAside:
     async def put(self, store: IConferenceStore, index: str, number: str, error: Exception) -> None:
         """Have a member of an index fall due again much later. Never fails."""
         self._tally.count("set_aside")
-        self._tell(store.platform, index, number, error)
+        self.tell(store, number, f"what is due in css/index/{index}", error)
         try:
             due_ms = await store.now_ms() + AGAIN_MS
             await store.commit(Commit(e164=number, touch_record=False, index_add={index: due_ms}))
@@ -47,17 +47,18 @@ class SetAside:
         except StoreError as failed:
             self.log.info("{number} is not dropped yet: {error}", number=number, error=str(failed))
 
-    def _tell(self, platform: str, index: str, number: str, error: Exception) -> None:
-        known = (platform, index, number)
+    def tell(self, store: IConferenceStore, number: str, what: str, error: Exception) -> None:
+        """Say, once, that something of a number can't be read."""
+        known = (store.platform, number, what)
         if known in self._told:
             return
         if len(self._told) >= MOST_TOLD:
             self._told.clear()
         self._told.add(known)
         self.log.error(
-            "{number}: ALERT: due in css/index/{index} of {platform}, but it can't be read, and is left alone: {error}",
+            "{number}: ALERT: {what} of {platform} can't be read, and is left alone: {error}",
             number=number,
-            index=index,
-            platform=platform,
+            what=what,
+            platform=store.platform,
             error=str(error),
         )

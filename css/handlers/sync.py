@@ -10,12 +10,13 @@ from css.domain.conference import Conference
 from css.domain.epochs import EpochSource
 from css.domain.events import Absent, Event, Listed
 from css.domain.platforms import Platforms
+from css.handlers.aside import UNREADABLE, SetAside
 from css.handlers.dispatch import Routes
 from css.handlers.duty import Doubts
 from css.handlers.lookup import without_store
 from css.handlers.outbox import Post
 from css.handlers.restoring import Restoring
-from css.handlers.steps import Steps
+from css.handlers.steps import Prepare, Steps
 from css.handlers.strangers import Strangers, release_letters
 from css.handlers.tally import Tally
 from css.handlers.tracker import all_of
@@ -62,6 +63,7 @@ class Syncing:
         self._doubts = doubts
         self._post = post
         self._tally = tally
+        self._aside = SetAside(tally)
         self._heard = heard
         self._patience_ms = patience_ms
 
@@ -148,8 +150,8 @@ class Syncing:
                 fresh_epoch=self._epochs.next(now_ms, c.epoch),
             )
 
-        await self._steps.take(store, entry.confE164, "listed", prepare)
-        return known
+        is_read = await self._kept_apart(store, entry.confE164, "listed", prepare)
+        return known or not is_read
 
     async def _find_absent(self, notice: ConfListNotice) -> None:
         """What should run on the process, and is not in its list."""
@@ -179,7 +181,17 @@ class Syncing:
                 now_ms=now_ms, platform=self._own, ip=notice.ip, pid=notice.pid, time=notice.time, seq=notice.seq
             )
 
-        await self._steps.take(store, e164, "absent", prepare)
+        await self._kept_apart(store, e164, "absent", prepare)
+
+    async def _kept_apart(self, store: IConferenceStore, e164: str, name: str, prepare: Prepare) -> bool:
+        """A step of a conference; one whose record can't be read keeps no other of the list waiting. @return: whether
+        it can be read."""
+        try:
+            await self._steps.take(store, e164, name, prepare)
+        except UNREADABLE as error:
+            self._aside.tell(store, e164, "the record", error)
+            return False
+        return True
 
     async def _replaced(self, state: IPlatformState, notice: ConfListNotice) -> None:
         """This process replaces all others of its host: what ran on those is to be restored at once.

@@ -197,7 +197,7 @@ class IConferenceStore(Interface):
 
     async def differing(ip: str, pid: str, entries: Sequence[tuple[str, str]]) -> list[str]:
         """Of (e164, epoch) entries, epoch as text or empty: the numbers whose record is not `ongoing` on this process
-        with that epoch (any, if empty), or was missed by an earlier list (field `missed`)."""
+        with that epoch (any, if empty), was missed by an earlier list (field `missed`), or is no record at all."""
 
     async def page_index(index: str, cursor: str, limit: int) -> tuple[list[str], str]:
         """Members of an index, paged; begin with an empty cursor, end when the returned cursor is empty.

@@ -292,6 +292,8 @@ class SyncStoreContract(StoreFixture):
         self.assertEqual(await self.store.differing(IP, "a", pairs), ["2", "3", "4", "5", "6", "7"])
         self.assertEqual(await self.store.differing(IP, "a", [("1", ""), ("6", ""), ("7", "")]), ["7"])
         self.assertEqual(await self.store.differing(IP, "a", []), [])
+        await self.store.commit(Commit(e164="8", touch_record=False, strings={"confex/8": "somebody else's"}))
+        self.assertEqual(await self.store.differing(IP, "a", [("1", ""), ("8", FIRST)]), ["8"])
 
     async def test_overdue_ones_are_found_and_not_claimed(self: Any) -> None:
         for e164, due in (("1", 7), ("2", 5), ("3", 9), ("4", 6)):

@@ -90,7 +90,7 @@ class Due(SiteCase):
                 self.site.clock.advance(10)
         self.assertEqual((len(self.taken), self.css.tally["set_aside"]), (2, 2))
         (alert,) = (each for each in map(formatEvent, events) if "ALERT" in each)
-        self.assertIn("1: ALERT: due in css/index/due/pA of pA", alert)
+        self.assertIn("1: ALERT: what is due in css/index/due/pA of pA can't be read", alert)
 
     def test_what_has_no_record(self) -> None:
         """Its key was deleted by hand, or evicted: it does not come again; a new conference with the number does."""

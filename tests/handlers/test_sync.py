@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.logger import capturedLogs, formatEvent
+
 from css.handlers import addresses as to
-from tests.handlers.site import CM_NOTICES, Instance, SiteCase, done
+from css.ports.store import Commit
+from tests.handlers.site import CM_NOTICES, PARKED, Instance, SiteCase, done
 
 
 class SyncCase(SiteCase):
@@ -39,6 +42,20 @@ class Lists(SyncCase):
             request["ip"], self.entry(request), *([self.entry(self.request)] if request["ip"] == self.ip else [])
         )
         self.assertEqual((self.state_of("2"), self.answers()[-1]["type"]), ("ongoing", "MAU_CM_CREATECONF_ACK"))
+
+    def test_a_record_that_cannot_be_read(self) -> None:
+        """It keeps no other one of the list waiting, and is told of once; it is no stranger."""
+        requests = [self.give(self.ask(e164=e164), self.ip) for e164 in ("7", "8", "9")]
+        self.site.store.server.keyspace.update_hash("confex/7", {"state": "odd"})
+        done(self.site.store.commit(Commit(e164="", touch_record=False, strings={"confex/8": "odd"})))
+        self.css.steps._hints.clear()  # as after a start
+        with capturedLogs() as events:
+            for _ in range(3):
+                self.lists(self.ip, *(self.entry(each) for each in requests))
+                self.site.pass_seconds(10, 1)
+        self.assertEqual(self.state_of("9"), "ongoing")
+        self.assertEqual(len([each for each in map(formatEvent, events) if "ALERT" in each]), 2)
+        self.assertEqual((self.site.letters(PARKED), self.css.tally["strangers_released"]), ([], 0))
 
     def test_older_list(self) -> None:
         """By its number: nothing of it counts; the same number again does."""

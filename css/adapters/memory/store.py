@@ -88,7 +88,7 @@ class MemoryStore:
 
     async def differing(self, ip: str, pid: str, entries: Sequence[tuple[str, str]]) -> list[str]:
         def is_same(e164: str, epoch: str) -> bool:
-            record = self._keys.hash(record_key(e164))
+            record = self._keys.hash(record_key(e164)) if self._keys.is_hash(record_key(e164)) else {}
             placed = [record.get(name) for name in ("state", "ip", "pid")]
             return placed == ["ongoing", ip, pid] and "missed" not in record and epoch in ("", record.get("epoch"))
 
