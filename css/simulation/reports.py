@@ -11,6 +11,7 @@ import msgspec
 from css.domain.conference import Attempt, Situation
 from css.domain.errors import ErrCode
 from css.handlers import addresses as to
+from css.handlers.effects import ANSWER_KEPT_SECONDS
 from css.handlers.letters import unpack_answer
 from css.messages.codec import Malformed, decode, wire_type
 from css.messages.control import CmControl, DelayAck, DelayRequest
@@ -53,7 +54,7 @@ class Asked(msgspec.Struct, eq=False):
     answered: float = 0.0
     """When it was answered first, simulated seconds."""
     bereft: bool = False
-    """A Redis has lost what it knew of it: it may be lost, done twice, answered twice."""
+    """A Redis has lost, or forgotten by now, what it knew of it: it may be lost, done twice, answered twice."""
     waived: bool = False
     """It, or its answer, was deleted with a queue, or the answer found no queue: nobody owes anything any more."""
 
@@ -107,6 +108,8 @@ class RequestsAnswered(Invariant):
         if asked is not None:
             if moid not in asked.at:
                 asked.at.append(moid)
+            # A repetition that lay before a clogged link: by now it is a request of its own.
+            asked.bereft = asked.bereft or 0 < asked.answered < self.world.timeline.now - ANSWER_KEPT_SECONDS + 1
             return
         try:
             request = decode(message.body)

@@ -224,12 +224,14 @@ class Workload(Watcher):
         self._ask(DELAY, e164, {"delay": self._random.randint(1, 3)})
 
     def release_all(self, numbers: list[str]) -> None:
-        """End these conferences."""
+        """End these conferences, as a CM of their own platform can wherever they run."""
         for e164 in numbers:
-            self._ask(RELEASE, e164, {})
+            self._ask(RELEASE, e164, {}, cm=self._random.choice(self.site.cms))
 
-    def _ask(self, kind: str, e164: str, fields: dict[str, Any], place: Place = TO_CSS) -> None:
-        cm = self._cm()
+    def _ask(
+        self, kind: str, e164: str, fields: dict[str, Any], place: Place = TO_CSS, cm: CmPeer | None = None
+    ) -> None:
+        cm = cm or self._cm()
         request = cm.request(kind, place, confE164=e164, **fields)
         _ = request.answer.addErrback(lambda _: None)  # no queue of CSS: the CM is told by its broker
         self.world.history.note("ask", f"{cm.name} {kind} {e164} {request.message_id}")

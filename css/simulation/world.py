@@ -270,15 +270,17 @@ class Site:
     def troubled_lately(self) -> bool:
         """Whether the PMS says, or said within the last two minutes, anywhere that it is abnormal."""
         hearers = (self, *self.backups)
-        return self._lately(self.moid) or any(each.pms.state_of(self.moid) == "abnormal" for each in hearers)
+        # Whoever can't publish can't ask the PMS, and believes what it heard last.
+        seconds = LATELY_SECONDS * (2 if any(each.broker.blocked for each in hearers) else 1)
+        return self._lately(self.moid, seconds) or any(each.pms.state_of(self.moid) == "abnormal" for each in hearers)
 
     @property
     def rooms_lost_lately(self) -> list[str]:
         """Its rooms that are abnormal, or were so within the last two minutes."""
         return [room for room in self.rooms if room in self.lost_rooms or self._lately(room)]
 
-    def _lately(self, name: str) -> bool:
-        return self.world.timeline.now - self._abnormal_at.get(name, -LATELY_SECONDS) < LATELY_SECONDS
+    def _lately(self, name: str, seconds: float = LATELY_SECONDS) -> bool:
+        return self.world.timeline.now - self._abnormal_at.get(name, -seconds) < seconds
 
     def lose_room(self, room: str) -> None:
         """The PMS says that a room is abnormal; RMS may give it for a while yet."""

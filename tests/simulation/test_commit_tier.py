@@ -20,7 +20,8 @@ SEEDS = 200
 MINUTES = 10.0
 """What runs at each commit; more by `make simulate`."""
 
-PAIRS = 8
+PAIRS = 60
+PAIR_SHARES = 4
 PAIR_MINUTES = 2.0
 """What runs of two platforms at each commit."""
 
@@ -92,12 +93,30 @@ class CommitTierTests(CommitTierCase):
 class TwoPlatformsTests(CommitTierCase):
     """Platforms are lost and come back, the PMS says different things, links between them break."""
 
-    def test_two_platforms(self) -> None:
-        """Each fault between platforms strikes in some of the seeds."""
-        total = live(range(1, PAIRS + 1), PAIR_MINUTES, partial(drawn_shape, platforms=2), FAULTS)
+    def run_share(self, number: int) -> None:
+        """Every so-manieth seed; each fault between platforms strikes in some of them."""
+        seeds = range(1 + number, PAIRS + 1, PAIR_SHARES)
+        total = live(seeds, PAIR_MINUTES, partial(drawn_shape, platforms=2), FAULTS)
         if total.violated is not None:
             self.fail("\n".join(told(total.violated, PAIR_MINUTES, FAULTS)))
+        self.assertEqual(total.seeds, PAIRS // PAIR_SHARES)
         self.assertLessEqual({fault.name for fault in BETWEEN_PLATFORMS}, set(total.faults))
+
+    def test_share_0(self) -> None:
+        """Its share of the seeds."""
+        self.run_share(0)
+
+    def test_share_1(self) -> None:
+        """Its share of the seeds."""
+        self.run_share(1)
+
+    def test_share_2(self) -> None:
+        """Its share of the seeds."""
+        self.run_share(2)
+
+    def test_share_3(self) -> None:
+        """Its share of the seeds."""
+        self.run_share(3)
 
 
 class PinnedTests(CommitTierCase):
