@@ -123,17 +123,20 @@ class Idle:
         await self._bus.stop()
         await self.store.stop()
 
-    async def cost(self, rounds: int) -> dict[str, Cost]:
-        """@return: what one round of each timer costs, by its name."""
-        found = {}
-        for ticker in self._service.work.tickers:
-            redis, css = await server_cpu(self.store), time.process_time()
-            for _ in range(rounds):
-                await ticker.work()
-            css = time.process_time() - css
-            redis = await server_cpu(self.store) - redis
-            found[ticker.name] = Cost(css / rounds * 1e6, redis / rounds * 1e6)
-        return found
+    @property
+    def names(self) -> list[str]:
+        """Of its timers."""
+        return [ticker.name for ticker in self._service.work.tickers]
+
+    async def cost(self, name: str, rounds: int) -> Cost:
+        """@return: what one round of a timer costs."""
+        work = next(ticker.work for ticker in self._service.work.tickers if ticker.name == name)
+        redis, css = await server_cpu(self.store), time.process_time()
+        for _ in range(rounds):
+            await work()
+        css = time.process_time() - css
+        redis = await server_cpu(self.store) - redis
+        return Cost(css / rounds * 1e6, redis / rounds * 1e6)
 
     async def waiting(self) -> int:
         """How many conferences are not simply running: none, else this was not idle."""

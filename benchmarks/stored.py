@@ -4,6 +4,7 @@ with a thousand and with a million of them, on private Redis servers without an 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -13,7 +14,7 @@ import msgspec
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import LoopingCall, deferLater, react
 
-from benchmarks.figures import table
+from benchmarks.figures import Ratio, ratio_of, table
 from benchmarks.filling import fill, heard_of
 from benchmarks.idle import JUDGED, Cost, Idle
 from benchmarks.measured import KEY, PLATFORM, Place, new_place, start_css
@@ -28,6 +29,8 @@ from tests.servers import RedisServer, Servers
 
 START_LIMIT_SECONDS = 60.0
 HEARD_SECONDS = 3.0
+Turns = dict[str, list[Cost]]
+"""What each turn of a timer has cost, by its name."""
 SCANS = ("scan", "keys", "hscan", "sscan", "zscan")
 
 
@@ -41,12 +44,13 @@ class Plan(msgspec.Struct, frozen=True):
     serving_seconds: float
     """How long an instance serves before its memory is read."""
     turns: int
+    """Of each timer on each store, one after the other; the first warms up."""
     rounds: int
     """Of each timer in a turn."""
 
 
-FULL = Plan(few=1_000, many=1_000_000, starts=3, serving_seconds=10.0, turns=10, rounds=200)
-QUICK = Plan(few=500, many=5_000, starts=1, serving_seconds=0.5, turns=2, rounds=20)
+FULL = Plan(few=1_000, many=1_000_000, starts=3, serving_seconds=10.0, turns=40, rounds=50)
+QUICK = Plan(few=500, many=5_000, starts=1, serving_seconds=0.5, turns=3, rounds=20)
 
 
 class Start(msgspec.Struct):
@@ -66,10 +70,12 @@ class Result(msgspec.Struct):
     """All that is measured. `few`, `many`: with that many conferences."""
 
     few: dict[str, Cost]
-    """By timer."""
+    """By timer, medians of the turns."""
     many: dict[str, Cost]
     ratio: float
-    """Of an idle round of restore, expiry and liveness together."""
+    """Of an idle round of restore, expiry and liveness together, the median of all pairs of turns."""
+    spread: Ratio
+    by_timer: dict[str, Ratio]
     few_starts: list[Start]
     many_starts: list[Start]
     more_mb: float
@@ -94,10 +100,12 @@ class Bench:
         for _ in range(plan.starts):
             few_starts.append(await self._start(few))
             many_starts.append(await self._start(many))
-        few_cost, many_cost = await self._rounds(few, many)
-        ratio = sum(many_cost[name].total for name in JUDGED) / sum(few_cost[name].total for name in JUDGED)
+        few_turns, many_turns = await self._rounds(few, many)
+        spread = _compared(few_turns, many_turns, JUDGED)
+        by_timer = {name: _compared(few_turns, many_turns, (name,)) for name in few_turns}
+        costs = [{name: median_of(found) for name, found in turns.items()} for turns in (few_turns, many_turns)]
         more_mb = median(each.peak_mb for each in many_starts) - median(each.peak_mb for each in few_starts)
-        return Result(few_cost, many_cost, ratio, few_starts, many_starts, more_mb, plan)
+        return Result(costs[0], costs[1], spread.median, spread, by_timer, few_starts, many_starts, more_mb, plan)
 
     async def _fill(self, server: RedisServer, count: int) -> None:
         store = await self._connected(server)
@@ -151,27 +159,39 @@ class Bench:
         finally:
             css.end()
 
-    async def _rounds(self, few: RedisServer, many: RedisServer) -> tuple[dict[str, Cost], dict[str, Cost]]:
+    async def _rounds(self, few: RedisServer, many: RedisServer) -> tuple[Turns, Turns]:
+        """Short turns of one timer on the one store, then on the other: what a server does beside by its own clock
+        (expiry, resizing) or the machine does for others falls into some of them, and not into the median."""
         sides = [Idle(self._reactor, few.address), Idle(self._reactor, many.address)]
         await gatherResults([Deferred.fromCoroutine(side.start()) for side in sides])
-        sums: tuple[dict[str, Cost], dict[str, Cost]] = ({}, {})
-        for turn in range(self._plan.turns + 1):
-            for side, total in zip(sides, sums, strict=True):
-                found = await side.cost(self._plan.rounds)
-                if turn:  # the first warms up
-                    _add(total, found, self._plan.turns)
+        found: tuple[Turns, Turns] = ({}, {})
+        for name in sides[0].names:
+            for turn in range(self._plan.turns + 1):
+                for side, turns in zip(sides, found, strict=True):
+                    cost = await side.cost(name, self._plan.rounds)
+                    if turn:
+                        turns.setdefault(name, []).append(cost)
         for side in sides:
             if await side.waiting():
                 raise RuntimeError("conferences were lost: this was not idle")
             await side.stop()
-        return sums
+        return found
 
 
-def _add(total: dict[str, Cost], found: dict[str, Cost], turns: int) -> None:
-    for name, cost in found.items():
-        known = total.setdefault(name, Cost())
-        known.css += cost.css / turns
-        known.redis += cost.redis / turns
+def median_of(costs: Sequence[Cost]) -> Cost:
+    """@param costs: at least one."""
+    return Cost(median(each.css for each in costs), median(each.redis for each in costs))
+
+
+def _compared(few: Turns, many: Turns, names: Sequence[str]) -> Ratio:
+    """The turns of these timers together, pair by pair."""
+    more, less = (_totals([turns[name] for name in names]) for turns in (many, few))
+    return ratio_of([each / other for each, other in zip(more, less, strict=True)])
+
+
+def _totals(timers: Sequence[Sequence[Cost]]) -> list[float]:
+    """Of the timers together, turn by turn."""
+    return [sum(cost.total for cost in turn) for turn in zip(*timers, strict=True)]
 
 
 async def scans_of(store: RedisStore) -> int:
@@ -213,18 +233,23 @@ def describe(figures: dict[str, Any]) -> str:
     result = msgspec.convert(figures, Result)
     plan = result.plan
     rows = [
-        [name, few.css, few.redis, many.css, many.redis, many.total / few.total]
-        for name, few, many in ((name, cost, result.many[name]) for name, cost in result.few.items())
+        [name, few.css, few.redis, many.css, many.redis, spread.median, *spread.quarters]
+        for name, few, many, spread in (
+            (name, cost, result.many[name], result.by_timer[name]) for name, cost in result.few.items()
+        )
     ]
     starts = [
         [f"{count:,} conferences", *(median(getattr(each, name) for each in found) for name in Start.__struct_fields__)]
         for count, found in ((plan.few, result.few_starts), (plan.many, result.many_starts))
     ]
-    heads = [f"CPU in µs an idle round, with {plan.few:,} and {plan.many:,}", "CSS", "Redis", "CSS", "Redis", "ratio"]
+    what = f"CPU in µs an idle round, with {plan.few:,} and {plan.many:,}"
+    heads = [what, "CSS", "Redis", "CSS", "Redis", "ratio", "half from", "to"]
     return "\n".join(
         [
             table(heads, rows),
-            f"restore, expiry and liveness together ({', '.join(JUDGED)}): {result.ratio:.2f} times",
+            f"restore, expiry and liveness together ({', '.join(JUDGED)}): {result.ratio:.2f} times, the median of"
+            f" {plan.turns} pairs of turns; half of them from {result.spread.quarters[0]:.2f} to"
+            f" {result.spread.quarters[1]:.2f}",
             "",
             table(["a start (medians)", "s to serve", "peak MB", "Redis CPU ms", "scans"], starts),
             f"with {plan.many:,} it takes {result.more_mb:+.1f} MB",

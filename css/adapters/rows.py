@@ -16,10 +16,10 @@ def check_row(row: msgspec.Struct) -> None:
 
     @raise SqlRefused: a text longer than `TEXT_LIMITS` or not encodable as UTF-8, or a number beyond 64 bits.
     """
-    for column, value in zip(row.__struct_fields__, msgspec.structs.astuple(row), strict=True):
+    for column in row.__struct_fields__:
+        value = getattr(row, column)
         if isinstance(value, str):
-            if len(value) > TEXT_LIMITS[column] or not value.isascii():
-                _check_text(column, value)
+            _check_text(column, value)
         elif isinstance(value, int) and abs(value) > _MAX_INTEGER:
             raise SqlRefused(f"{column} does not fit in 64 bits")
 
@@ -35,10 +35,11 @@ def check_template(write: TemplateWrite) -> None:
 def _check_text(column: str, value: str) -> None:
     if len(value) > TEXT_LIMITS[column]:
         raise SqlRefused(f"{column} has {len(value)} characters, {TEXT_LIMITS[column]} are allowed")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise SqlRefused(f"{column} is not valid Unicode text") from error
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise SqlRefused(f"{column} is not valid Unicode text") from error
 
 
 def newest_writes(writes: Sequence[RowWrite]) -> list[RowWrite]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from statistics import median
 
 import msgspec
 from twisted.internet.threads import deferToThread
@@ -37,4 +38,7 @@ class StoredTests(TestCase):
         self.assertEqual(set(result.few), set(result.many))
         for cost in (*result.few.values(), *result.many.values()):
             self.assertTrue(0 < cost.total < 10_000, figures)
+        self.assertEqual(len(result.spread.pairs), result.plan.turns)
+        self.assertEqual(result.ratio, median(result.spread.pairs))
+        self.assertEqual(set(result.by_timer), set(result.few))
         self.assertIn(f"{result.ratio:.2f} times", describe(figures))

@@ -122,6 +122,15 @@ class DatabaseContract(TestCase):
         await self.database.apply([put("1", 6, 1, "new")])
         self.assertEqual(await open_row(self.database, "1"), row("1", "new"))
 
+    async def test_side_text_is_kept_whatever_is_in_it(self) -> None:
+        sides = {
+            "1": '{"create":"{\\"confname\\":\\"周\\\\会 😀\\"}"}',
+            "2": "'\"\\ \0\n\r\x1a%s %(a)s ? 0x41 \u00ff\uffff",
+            "3": "会" * 200_000,
+        }
+        await self.database.apply([RowWrite(e164, 5, 1, row(e164), side) for e164, side in sides.items()])
+        self.assertEqual(await self.other.sides(list(sides)), sides)
+
     async def test_side_text_goes_with_the_row(self) -> None:
         """Written and replaced with it, gone with it; a late one changes nothing; never seen in the row itself."""
         for version, side in ((1, '{"pid":"一"}'), (3, '{"pid":"二"}'), (2, "late")):

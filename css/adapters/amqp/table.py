@@ -50,9 +50,9 @@ def _encode_table(table: Mapping[str, Value], depth: int) -> bytes:
     _check_depth(depth)
     parts: list[bytes] = []
     for key, value in table.items():
-        parts.append(_KEYS.get(key) or _encode_key(key))
-        encoder = _ENCODERS.get(type(value))
-        parts.append(_encode_value(value, depth) if encoder is None else encoder(value, depth))
+        name = _KEYS.get(key) or _encode_key(key)
+        # What CSS itself says in headers are integers.
+        parts.append(name + (_encode_int(value, depth) if type(value) is int else _encode_value(value, depth)))
     content = b"".join(parts)
     return _LONG.pack(len(content)) + content
 

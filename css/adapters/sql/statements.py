@@ -36,6 +36,10 @@ class Statements(msgspec.Struct, frozen=True):
     """A format: the value that the conflicting insert had for a column."""
     nothing: str
     """What follows an insert that shall leave an existing row alone, but lock it."""
+    document: str
+    """A bound value that is a long text full of quotes; see `_document`."""
+    hexed: bool
+    """Whether such a text is bound as hex digits."""
 
     def claim_versions(self, connection: Connection, numbers: Sequence[str]) -> dict[str, tuple[int, int]]:
         """Lock the order of these numbers until the transaction ends.
@@ -44,7 +48,7 @@ class Statements(msgspec.Struct, frozen=True):
 
         @return: (epoch, version) applied last, by number.
         """
-        known: dict[str, tuple[int, int]] = {}
+        known = dict.fromkeys(numbers, (_NEVER, _NEVER))
         for part in _parts(numbers):
             group = f"({self.place},{_NEVER},{_NEVER},{self.now})"
             groups = ",".join([group] * len(part))
@@ -53,19 +57,23 @@ class Statements(msgspec.Struct, frozen=True):
                 f"INSERT INTO css_row_version (e164,epoch,version,changed) VALUES {groups} {self.nothing}",
                 part,
             )
-            text = f"SELECT e164, epoch, version FROM css_row_version WHERE e164 IN ({self._places(len(part))})"
+            # Of a new conference, the most frequent case, there is nothing to be read.
+            text = (
+                "SELECT e164, epoch, version FROM css_row_version"
+                f" WHERE e164 IN ({self._places(len(part))}) AND epoch <> {_NEVER}"
+            )
             for e164, epoch, version in self._run(connection, text, part):
                 known[e164] = (int(epoch), int(version))
         return known
 
     def put_versions(self, connection: Connection, writes: Sequence[RowWrite]) -> None:
         """Remember these writes as the last ones applied."""
-        group = f"({self._places(4)},{self.now})"
+        group = f"({self._places(3)},{self.document},{self.now})"
         text = "INSERT INTO css_row_version (e164,epoch,version,side,changed) VALUES {} " + self._replace(
             ("epoch", "version", "side", "changed")
         )
         for part in _parts(writes):
-            values = [value for w in part for value in (w.e164, w.epoch, w.version, w.side or None)]
+            values = [value for w in part for value in (w.e164, w.epoch, w.version, self._document(w.side))]
             self._run(connection, text.format(",".join([group] * len(part))), values)
 
     def put_confinfo(self, connection: Connection, rows: Sequence[msgspec.Struct]) -> None:
@@ -130,6 +138,12 @@ class Statements(msgspec.Struct, frozen=True):
     def _replace(self, columns: Sequence[str]) -> str:
         return self.on_conflict + ",".join(f"{column}={self.new_value.format(column)}" for column in columns)
 
+    def _document(self, text: str) -> str | None:
+        """A long text as it is bound. To escape its quotes would cost the driver as much as all else of the row."""
+        if not text:
+            return None
+        return text.encode().hex() if self.hexed else text
+
     def _places(self, count: int) -> str:
         return ",".join([self.place] * count)
 
@@ -148,6 +162,8 @@ MYSQL = Statements(
     on_conflict="ON DUPLICATE KEY UPDATE ",
     new_value="VALUES({})",
     nothing="ON DUPLICATE KEY UPDATE e164=VALUES(e164)",
+    document="CONVERT(UNHEX(%s) USING utf8mb4)",
+    hexed=True,
 )
 
 SQLITE = Statements(
@@ -156,6 +172,8 @@ SQLITE = Statements(
     on_conflict="ON CONFLICT (e164) DO UPDATE SET ",
     new_value="excluded.{}",
     nothing="ON CONFLICT (e164) DO NOTHING",
+    document="?",
+    hexed=False,
 )
 
 
