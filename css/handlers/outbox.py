@@ -90,7 +90,7 @@ class Post:
 
     async def _publish_all(self, letters: list[Letter], platform: str, peer: str, later: list[Letter]) -> list[Letter]:
         bus = self._peers.get(peer) if peer else self._own
-        letters = [each for each in letters if not self._is_useless(each, platform)]
+        letters = [each for each in letters if not (each.until_ms and self._is_useless(each, platform))]
         if not letters:
             return []
         if bus is None:
@@ -135,7 +135,7 @@ class Post:
 
     def _is_useless(self, letter: Letter, platform: str) -> bool:
         """Whether the deadline of what it asks has passed: its record has gone on without an answer."""
-        useless = 0 < letter.until_ms <= self._clocks.now_ms(platform)
+        useless = letter.until_ms <= self._clocks.now_ms(platform)
         if useless:
             self._tally.count("asked_too_late")
         return useless
