@@ -73,8 +73,11 @@ class Result(msgspec.Struct):
     """By timer, medians of the turns."""
     many: dict[str, Cost]
     ratio: float
-    """Of an idle round of restore, expiry and liveness together, the median of all pairs of turns."""
+    """Of an idle round of restore, expiry and liveness together: of what each timer's turns cost in the middle."""
     spread: Ratio
+    """Of the same, turn by turn."""
+    noise: Ratio
+    """Of the store with few against itself, a turn and the next: what is no more than this says nothing."""
     by_timer: dict[str, Ratio]
     few_starts: list[Start]
     many_starts: list[Start]
@@ -101,11 +104,26 @@ class Bench:
             few_starts.append(await self._start(few))
             many_starts.append(await self._start(many))
         few_turns, many_turns = await self._rounds(few, many)
-        spread = _compared(few_turns, many_turns, JUDGED)
-        by_timer = {name: _compared(few_turns, many_turns, (name,)) for name in few_turns}
-        costs = [{name: median_of(found) for name, found in turns.items()} for turns in (few_turns, many_turns)]
+        spread = _compared(_totals(few_turns, JUDGED), _totals(many_turns, JUDGED))
+        alone = _totals(few_turns, JUDGED)
+        by_timer = {name: _compared(_totals(few_turns, (name,)), _totals(many_turns, (name,))) for name in few_turns}
+        few_cost, many_cost = (
+            {name: median_of(found) for name, found in turns.items()} for turns in (few_turns, many_turns)
+        )
+        ratio = sum(many_cost[name].total for name in JUDGED) / sum(few_cost[name].total for name in JUDGED)
         more_mb = median(each.peak_mb for each in many_starts) - median(each.peak_mb for each in few_starts)
-        return Result(costs[0], costs[1], spread.median, spread, by_timer, few_starts, many_starts, more_mb, plan)
+        return Result(
+            few_cost,
+            many_cost,
+            ratio,
+            spread,
+            _compared(alone[:-1], alone[1:]),
+            by_timer,
+            few_starts,
+            many_starts,
+            more_mb,
+            plan,
+        )
 
     async def _fill(self, server: RedisServer, count: int) -> None:
         store = await self._connected(server)
@@ -167,7 +185,8 @@ class Bench:
         found: tuple[Turns, Turns] = ({}, {})
         for name in sides[0].names:
             for turn in range(self._plan.turns + 1):
-                for side, turns in zip(sides, found, strict=True):
+                pairs = list(zip(sides, found, strict=True))
+                for side, turns in pairs if turn % 2 else reversed(pairs):
                     cost = await side.cost(name, self._plan.rounds)
                     if turn:
                         turns.setdefault(name, []).append(cost)
@@ -183,15 +202,14 @@ def median_of(costs: Sequence[Cost]) -> Cost:
     return Cost(median(each.css for each in costs), median(each.redis for each in costs))
 
 
-def _compared(few: Turns, many: Turns, names: Sequence[str]) -> Ratio:
-    """The turns of these timers together, pair by pair."""
-    more, less = (_totals([turns[name] for name in names]) for turns in (many, few))
-    return ratio_of([each / other for each, other in zip(more, less, strict=True)])
+def _compared(ones: Sequence[float], others: Sequence[float]) -> Ratio:
+    """The others in terms of the ones, pair by pair."""
+    return ratio_of([other / one for one, other in zip(ones, others, strict=True)])
 
 
-def _totals(timers: Sequence[Sequence[Cost]]) -> list[float]:
-    """Of the timers together, turn by turn."""
-    return [sum(cost.total for cost in turn) for turn in zip(*timers, strict=True)]
+def _totals(turns: Turns, names: Sequence[str]) -> list[float]:
+    """Of some timers together, turn by turn."""
+    return [sum(cost.total for cost in turn) for turn in zip(*(turns[name] for name in names), strict=True)]
 
 
 async def scans_of(store: RedisStore) -> int:
@@ -247,11 +265,15 @@ def describe(figures: dict[str, Any]) -> str:
     return "\n".join(
         [
             table(heads, rows),
-            f"restore, expiry and liveness together ({', '.join(JUDGED)}): {result.ratio:.2f} times, the median of"
-            f" {plan.turns} pairs of turns; half of them from {result.spread.quarters[0]:.2f} to"
-            f" {result.spread.quarters[1]:.2f}",
+            f"restore, expiry and liveness together ({', '.join(JUDGED)}): {result.ratio:.2f} times",
+            f"of {plan.turns} pairs of turns half lie from {_quarters(result.spread)};"
+            f" the store with {plan.few:,} against itself: from {_quarters(result.noise)}",
             "",
             table(["a start (medians)", "s to serve", "peak MB", "Redis CPU ms", "scans"], starts),
             f"with {plan.many:,} it takes {result.more_mb:+.1f} MB",
         ]
     )
+
+
+def _quarters(ratio: Ratio) -> str:
+    return f"{ratio.quarters[0]:.2f} to {ratio.quarters[1]:.2f}"
