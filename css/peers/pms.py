@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, Final
 
 import msgspec
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 
 from css.messages.base import Message
@@ -49,6 +50,7 @@ class PmsPeer(Peer):
         self.abnormal_rooms: set[str] | None = set()
         self.configs = dict(configs or {})
         self.mood = Mood()
+        self._speaking = DeferredLock()
 
     def set_state(self, moid: str, state: str) -> None:
         """A platform's state in replies from now on, without telling anybody."""
@@ -115,4 +117,6 @@ class PmsPeer(Peer):
         return [{"moid": moid, "state": self.state_of(moid)} for moid in moids]
 
     def _broadcast(self, place: tuple[str, str], fields: dict[str, Any]) -> None:
-        self.post(place, msgspec.json.encode(fields))
+        """After what was said before it: without `seq` nothing else tells CSS which of two states is the newer one."""
+        body = msgspec.json.encode(fields)
+        self.track(self._speaking.run(lambda: Deferred.fromCoroutine(self.send(place, body))))

@@ -15,7 +15,7 @@ from css.handlers.licences import Licences
 from css.handlers.licensing import LicenceUsers
 from css.ports.bus import Binding, Queue, Topology, TryLater
 from css.ports.licence import ILicenceCipher
-from tests.handlers.site import LEASE_MS, SiteCase
+from tests.handlers.site import SiteCase
 
 KEY, OTHER_KEY = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 USERS, REPLIES = "platform.license.q:ms", "ms.reply.q"
@@ -82,17 +82,6 @@ class LicensingCase(SiteCase):
 
 class Asked(LicensingCase):
     """`GET_LICENSE_REQ`."""
-
-    def test_by_a_clock_that_is_wrong(self) -> None:
-        """An instance that has just started, an hour ahead of Redis: what it leaves behind is due soon all the same."""
-        keys = self.site.store.server.keyspace
-        now_ms, hour_ms = keys.now_ms, 3_600_000
-        self.patch(keys, "now_ms", lambda: now_ms() - hour_ms)
-        self.site.broker.stop()
-        _ = self.receive("pA", ALL_OF_A)
-        self.site.pass_seconds(1)
-        due = [score for key, scores in self.site.store.dump().items() if "outdue" in key for score in scores.values()]
-        self.assertEqual([score <= keys.now_ms() + LEASE_MS for score in due], [True])
 
     def test_answered(self) -> None:
         """In the clear and sealed, with each platform's own numbers, own first."""

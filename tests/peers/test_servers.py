@@ -128,6 +128,18 @@ class PmsTests(PeerTestCase):
         self.assertEqual(self.bodies("rooms"), [room])
         self.assertEqual(self.pms.state_of("B"), "abnormal")
 
+    def test_broadcasts_keep_their_order(self) -> None:
+        """What is said later of a platform is heard later, however long the link was away."""
+        said = ["abnormal", "normal"] * 6
+        self.broker.stop()
+        self.settle()
+        for state in said:
+            self.pms.broadcast_platform("B", state)
+        self.settle(5)
+        self.broker.start()
+        self.settle(60)
+        self.assertEqual([each["state"] for each in self.bodies("broadcasts")], said)
+
     def test_broadcast_to_nobody(self) -> None:
         self.broker.delete_queue("rooms")
         self.pms.broadcast_room("r", "abnormal")
