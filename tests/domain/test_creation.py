@@ -321,8 +321,9 @@ class NextHost(Base):
         self.ignores(decide(samples.asking_mcu(), samples.overdue(now_ms=NOW_MS + 4_999), RULES))
 
     def test_refusal_of_an_older_placement(self) -> None:
-        """By epoch, or, without one, by another ip."""
-        for event in (samples.refused(epoch=EPOCH - 1), samples.refused(ip="10.0.0.8", epoch=None)):
+        """By epoch, or, without one, by another ip; nor does another host speak of the present one."""
+        others = samples.refused(epoch=EPOCH - 1), samples.refused(ip="10.0.0.8", epoch=None)
+        for event in (*others, samples.refused(ip="10.0.0.8")):
             self.ignores(decide(samples.asking_mcu(), event, RULES))
 
     def test_refusal_of_a_newer_placement(self) -> None:

@@ -58,8 +58,8 @@ class Schedule(SynchronousTestCase):
 
     def test_without_an_end(self) -> None:
         """Until released."""
-        c = expiry.schedule(samples.ongoing(endtime=0), NOW_MS)
-        self.assertEqual(c.due_ms, 0)
+        c = expiry.schedule(samples.ongoing(endtime=0, warned=5), NOW_MS)
+        self.assertEqual((c.due_ms, c.warned), (0, 0))
         self.assertFalse(decide(c, at(0), RULES).changed)
 
     def test_notices_already_past_when_it_begins_are_skipped(self) -> None:
@@ -68,6 +68,8 @@ class Schedule(SynchronousTestCase):
         self.assertEqual(three.due_ms, (NOW + 120) * 1000)
         half = expiry.schedule(samples.ongoing(endtime=NOW + 30), NOW_MS)
         self.assertEqual(half.due_ms, (NOW + 30) * 1000)
+        at_its_moment = expiry.schedule(samples.ongoing(endtime=END), (END - 300) * 1000)
+        self.assertEqual(at_its_moment.due_ms, (END - 60) * 1000)
 
     def test_not_warned_twice_after_a_restore(self) -> None:
         """What was said stays said."""
@@ -90,6 +92,16 @@ class Schedule(SynchronousTestCase):
         decision = decide(moved, at(-300), RULES)
         assert decision.record is not None
         self.assertEqual((decision.effects, decision.record.due_ms), ((), (END + 5_700) * 1000))
+
+
+class Over(SynchronousTestCase):
+    """Whether its time is up, of one that waits."""
+
+    def test_to_the_millisecond(self) -> None:
+        """At its end time it is; one without an end never."""
+        c = samples.pending_restore(endtime=END)
+        self.assertEqual([expiry.is_over(c, END * 1000 + ms) for ms in (-1, 0, 1)], [False, True, True])
+        self.assertFalse(expiry.is_over(samples.pending_restore(endtime=0), END * 1000))
 
 
 class MinutesLeft(SynchronousTestCase):

@@ -166,6 +166,8 @@ class RmsAnswers(Base):
         after = record(decision)
         self.assertIs(after.situation, Situation.RESTORE_ASKING_MCU)
         self.assertEqual((after.ip, after.pid, after.roommoid, after.epoch), ("10.0.0.2", "", "room-2", NEXT_EPOCH))
+        assert after.attempt is not None
+        self.assertEqual(after.attempt.mcus, ("10.0.0.1", "10.0.0.3"))  # each is tried once
         self.assertEqual(decision.effects, (AskMcuToRestore(5_000, 2), FreeLoad("10.0.0.1", c.placement, "pA")))
         endless = decide(samples.restore_asking_rms(endtime=0), samples.given(), RULES)
         self.assertEqual(endless.effects[0], AskMcuToRestore(5_000, 0))
@@ -279,6 +281,16 @@ class McuAnswers(Base):
     def test_not_due_yet(self) -> None:
         """Not a millisecond early."""
         self.ignores(decide(samples.restoring(), samples.overdue(now_ms=NOW_MS + 4_999), RULES))
+
+    def test_end_notice_of_another_placement(self) -> None:
+        """Of one before this, or of one that can't be told from it."""
+        c = samples.restoring()
+        for event in (
+            samples.ended(epoch=EPOCH),
+            samples.ended(epoch=None),
+            samples.ended(ip="10.0.0.8", epoch=c.epoch),
+        ):
+            self.ignores(decide(c, event, RULES))
 
     def test_mcu_lost_while_asked(self) -> None:
         """No process has it yet: its time-out moves on."""

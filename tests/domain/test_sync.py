@@ -145,7 +145,7 @@ class ListedElsewhere(Base):
             after = record(decision)
             self.assertEqual((after.state, after.ip, after.pid), (State.ONGOING, "10.0.0.5", "7"))
             self.assertEqual((after.epoch, after.roommoid, after.createtime), (EPOCH + 1, "room-5", NOW - 60))
-            self.assertEqual(after.endtime, c.endtime)
+            self.assertEqual((after.endtime, after.attempt, after.lost_ms), (c.endtime, None, 0))
             self.assertEqual(
                 decision.effects,
                 (
