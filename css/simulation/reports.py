@@ -81,7 +81,7 @@ class RequestsAnswered(Invariant):
         self._moved: Counter[str] = Counter()
         self._makers: dict[tuple[str, str], str] = {}
         self._bereft: set[str] = set()
-        """Keys of requests that a Redis has lost."""
+        """Keys of requests that a Redis has lost, or forgotten by now."""
 
     def rolled_back(self, loss: Loss) -> None:
         """See `Watcher.rolled_back`. What was answered before it, and is not asked again, is as it was."""
@@ -108,8 +108,10 @@ class RequestsAnswered(Invariant):
         if asked is not None:
             if moid not in asked.at:
                 asked.at.append(moid)
-            # A repetition that lay before a clogged link: by now it is a request of its own.
-            asked.bereft = asked.bereft or 0 < asked.answered < self.world.timeline.now - ANSWER_KEPT_SECONDS + 1
+            if 0 < asked.answered < self.world.timeline.now - ANSWER_KEPT_SECONDS + 1:
+                # A repetition that lay before a clogged link: by now it is a request of its own, which begins anew.
+                asked.bereft = True
+                self._bereft.add(asked.key)
             return
         try:
             request = decode(message.body)
