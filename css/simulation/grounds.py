@@ -132,6 +132,13 @@ class LateAcksReleased(Invariant):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self._late: list[tuple[float, Site, PlacedAck]] = []
+        self._ended: dict[str, float] = {}
+        """When the record of a number was deleted last."""
+
+    def committed(self, c: Committed) -> None:
+        """See `Watcher.committed`."""
+        if c.result.outcome is Outcome.DONE and c.commit.delete_record:
+            self._ended[c.commit.e164] = self.world.timeline.now
 
     def published(self, moid: str, message: Outgoing, routed: bool) -> None:
         """See `Watcher.published`."""
@@ -144,7 +151,9 @@ class LateAcksReleased(Invariant):
         until = self.world.timeline.now - PROMPT_SECONDS
         while self._late and self._late[0][0] <= until:
             when, site, ack = self._late.pop(0)
-            if self.world.calm_since(when) and self._still_runs(site, ack):
+            # What has ended since was in time: its release is on its way.
+            in_time = self._ended.get(ack.confE164, 0.0) > when
+            if self.world.calm_since(when) and not in_time and self._still_runs(site, ack):
                 self.fail(f"{ack.confE164} was begun too late on {ack.ip}, and runs there still", ack.confE164)
 
     def _still_runs(self, site: Site, ack: PlacedAck) -> bool:

@@ -328,7 +328,7 @@ PLANTED: dict[str, Plant] = {
     "no-outbox": Plant(_no_outbox),
     "no-sweep": Plant(_no_sweep),
     "sweep-with-new-ids": Plant(_sweep_with_new_ids, _DEATHS),
-    "effects-overtake": Plant(_effects_overtake, ("1p", "4", "23")),
+    "effects-overtake": Plant(_effects_overtake, ("2", "5", "7", "23")),
     "unconfirmed-is-done": Plant(_unconfirmed_is_done),
     "no-booking-check": Plant(_no_booking_check, _DEATHS),
     "no-deadlines": Plant(_no_deadlines),
