@@ -168,8 +168,13 @@ class CmuHost(Peer):
         """@return: the process that runs it, now or already; None: there is no process that could."""
         holder = self._holder(request.confE164)
         if holder is not None:
-            if self.knows_epochs and request.epoch > holder.conferences[request.confE164].epoch:
-                holder.begin(request)
+            running = holder.conferences[request.confE164]
+            if request.epoch > running.epoch:
+                if self.knows_epochs:
+                    holder.begin(request)
+                else:
+                    # To it the two are one: what runs is from now on what it was asked for last.
+                    running.epoch = request.epoch
             return holder
         serving = [process for process in self.processes.values() if process.serving]
         if not serving:

@@ -396,3 +396,10 @@ class OldHostTests(CmuTestCase):
         for told in (answer, notices[0], listed[0]):
             self.assertNotIn("epoch", told or {"epoch": 1})
         self.assertEqual(self.host.conferences, {})
+
+    def test_asked_again_for_what_it_runs(self) -> None:
+        """A newer placement of the same number is the same conference to it; an older one changes nothing."""
+        self.create()
+        for epoch in (90, 80):
+            self.create(epoch=epoch)
+            self.assertEqual(self.host.conferences["001"].epoch, 90)
