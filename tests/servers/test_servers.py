@@ -100,7 +100,7 @@ class SharedServers(TestCase):
         last.close()
 
     def test_dropped_vhosts(self) -> None:
-        """Nothing of them runs any more once others are made; those others are usable."""
+        """They are gone once others are made; those others are usable."""
         broker = servers().rabbitmq()
         vhost = broker.new_vhost()
         link = broker_link(broker, vhost)
