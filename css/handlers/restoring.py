@@ -140,7 +140,7 @@ class Restoring:
     async def _step_all(
         self, store: IConferenceStore, numbers: list[str], name: str, event: MakeEvent, entry: _Entry
     ) -> int:
-        """Fails with `StoreError`; a conference whose step fails otherwise keeps no other one waiting."""
+        """Fails with `StoreError`; one that can't be read, or whose step fails otherwise, holds up no other one."""
 
         async def prepare(c: Conference | None, now_ms: int) -> Event | None:
             made = None if c is None else event(c, now_ms)
@@ -151,6 +151,9 @@ class Restoring:
         async def step(e164: str) -> bool:
             try:
                 decision = await self._steps.take(store, e164, name, prepare)
+            except UNREADABLE as error:
+                self._aside.tell(store, e164, "the record", error)
+                return False
             except StoreError:
                 raise
             except Exception:
