@@ -34,7 +34,7 @@ class Licensing:
             core.tally,
             world.session,
             self.users.changed,
-            core.doubtful.keep_here,
+            core.doubtful.keep_newest,
         )
 
     @property

@@ -35,6 +35,9 @@ WAIT_MS = 540_000
 KNOWN_MS = 480_000
 """How long after that it is sent all the same, where there is a link by then: the other platform knows it again for ten
 minutes after it got there. Whoever should have sent it was dead, or without the own Redis."""
+NEWEST_MS = 86_400_000
+"""The same of what nobody sends again. It is remembered for a week: all instances may be away meanwhile."""
+NEWEST_KEPT_SECONDS = 7 * 86_400
 RETRY_MS = 1_000
 _SETTLED = b"settled"
 
@@ -110,7 +113,16 @@ class Doubtful:
         self.log.info("{e164}: what was for {platform} is sent again later", e164=e164, platform=platform)
 
     async def keep_here(self, e164: str, platform: str, delivery: Delivery) -> None:
-        """Put a delivery into its queue again once another platform's store is back. Fails with `StoreError`."""
+        """Put a request into its queue again once another platform's store is back. Fails with `StoreError`."""
+        await self._keep(e164, WAIT_MS, self._waiting(platform, delivery))
+
+    async def keep_newest(self, subject: str, platform: str, delivery: Delivery) -> None:
+        """As `keep_here`, for a notice that nobody sends again: it waits for as long as it takes, and of one subject
+        only the one that came last does."""
+        doubted = self._waiting(platform, delivery)
+        await self._keep("", NEWEST_MS, doubted, ("newest", subject), NEWEST_KEPT_SECONDS)
+
+    def _waiting(self, platform: str, delivery: Delivery) -> _Doubted:
         outgoing = Outgoing(
             to.DEFAULT,
             delivery.queue,
@@ -120,24 +132,32 @@ class Doubtful:
             delivery.reply_to,
             headers=dict(delivery.headers),
         )
-        await self._keep(e164, WAIT_MS, _Doubted(self._own, outgoing, 0, None, False, b"", platform))
         self._tally.count("requests_waiting")
         self.log.info("{queue}: a message waits for the store of {platform}", queue=delivery.queue, platform=platform)
+        return _Doubted(self._own, outgoing, 0, None, False, b"", platform)
 
-    async def _keep(self, e164: str, for_ms: int, doubted: _Doubted) -> None:
+    async def _keep(
+        self,
+        e164: str,
+        for_ms: int,
+        doubted: _Doubted,
+        subject: tuple[str, str] | None = None,
+        kept_seconds: int = ANSWER_KEPT_SECONDS,
+    ) -> None:
+        """@param subject: it takes the place of what is kept of the same one; None: the message is one of its own."""
         store, marked = self._stores.get(self._own), doubted.outgoing.message_id
         if store is None:
             raise StoreError(f"no store of {self._own}")
         await self._clocks.know(store)
         turn = (self._session, next(self._numbers))
         doubted = msgspec.structs.replace(doubted, until_ms=self._now_ms() + for_ms, turn=message_id("turn", *turn))
-        identity = ("id", marked) if marked else turn
+        identity = subject or (("id", marked) if marked else turn)
         kept_id = f"{e164}?{message_id('doubtful', *identity)}"
         await store.commit(
             Commit(
                 e164=kept_id,
                 touch_record=False,
-                answers=(_memory(kept_id, b64encode(msgspec.msgpack.encode(doubted))),),
+                answers=(_memory(kept_id, b64encode(msgspec.msgpack.encode(doubted)), kept_seconds),),
                 index_add={INDEX: self._now_ms() + RETRY_MS},
             )
         )
@@ -225,5 +245,5 @@ def _memory_key(kept_id: str) -> str:
     return f"fwd-{kept_id.partition('?')[2]}"
 
 
-def _memory(kept_id: str, value: bytes) -> RequestWrite:
-    return RequestWrite(_memory_key(kept_id), value, ANSWER_KEPT_SECONDS)
+def _memory(kept_id: str, value: bytes, kept_seconds: int = ANSWER_KEPT_SECONDS) -> RequestWrite:
+    return RequestWrite(_memory_key(kept_id), value, kept_seconds)

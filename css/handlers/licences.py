@@ -24,7 +24,7 @@ class Licences:
     @param platform_of: gives a user domain's platform, None if unknown.
     @param session: a text that no other run of any instance has; begins the ids of its requests.
     @param changed: called after each platform's licence that was stored.
-    @param wait: has a delivery wait outside its queue for a platform's store: see `Doubtful.keep_here`.
+    @param wait: has a delivery wait outside its queue for a platform's store: see `Doubtful.keep_newest`.
     """
 
     log = Logger()
@@ -137,7 +137,7 @@ class Licences:
             if is_platforms or store.platform == self._own:
                 raise
             # Of user domains there may be many: in the queue they would hold up the own platform's.
-            await self._wait("", store.platform, delivery)
+            await self._wait(notice.moid, store.platform, delivery)
             return
         self._tally.count("licences_stored")
         self.log.info("licence of {moid} stored", moid=notice.moid)

@@ -51,7 +51,7 @@ class LicensingCase(SiteCase):
             css.tally,
             "s1",
             self.users.changed,
-            css.doubtful.keep_here,
+            css.doubtful.keep_newest,
         )
         routes = merge(licences.routes, self.users.routes)
         css.dispatcher = Dispatcher(css.bus, routes, css.tally, css.liveness.notice, css.probe)
