@@ -9,6 +9,7 @@ from twisted.logger import Logger
 from css.domain.conference import Conference, legacy_index, live_index
 from css.domain.events import Event, LocatorCleared
 from css.handlers import addresses as to
+from css.handlers.aside import UNREADABLE, SetAside
 from css.handlers.clocks import StoreClocks
 from css.handlers.duty import Duty
 from css.handlers.letters import Kind, Letter, message_id
@@ -55,6 +56,7 @@ class LocatorReports:
         self._duty = duty
         self._turns = turns
         self._tally = tally
+        self._aside = SetAside(tally)
         self._session = session
         self._cleared = 0
         self._to_clear = False
@@ -130,4 +132,7 @@ class LocatorReports:
             return None if c is None else LocatorCleared(now_ms=now_ms, platform=self._own)
 
         # A step of the conference, so that its end can't overtake it.
-        await self._steps.take(store, e164, "report", prepare)
+        try:
+            await self._steps.take(store, e164, "report", prepare)
+        except UNREADABLE as error:
+            self._aside.tell(store, e164, "the record", error)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from css.adapters.memory.store import MemoryStore
 from css.handlers import addresses as to
+from css.handlers import locator
 from css.ports.bus import TryLater
-from css.ports.store import McuSeen, StoreError
+from css.ports.store import Commit, McuSeen, StoreError
 from tests.handlers.site import CM_REPLIES, HOSTS, LOCATOR, RMS, Instance, SiteCase, create, done, release
 
 
@@ -372,6 +374,24 @@ class Locator(DutyCase):
         self.site.store.recover()
         self.css.run(self.css.locator.tick())
         self.assertIn(("UPU_ADD_CONF_REQ", "0755001"), self.reports())
+
+    def test_records_that_cannot_be_read(self) -> None:
+        """They are told of once, and keep no other one from being reported."""
+        self.patch(locator, "PAGE", 1)
+        self.run_one("4")
+        self.run_one("6")
+        self.site.store.server.keyspace.update_hash("confex/4", {"state": "odd"})
+        done(self.site.store.commit(Commit(e164="", touch_record=False, strings={"confex/6": "odd"})))
+        self.css.steps._hints.clear()  # as after a start
+        self.suspend()
+        self.css.run(self.css.locator.tick())
+        self.resume()
+        with capturedLogs() as events:
+            for _ in range(3):
+                self.css.run(self.css.locator.tick())
+        filled = sorted(self.reports()[-2:])
+        self.assertEqual(filled, [("UPU_ADD_CONF_REQ", "0755001"), ("UPU_ADD_CONF_REQ", "5")])
+        self.assertEqual(len([each for each in map(formatEvent, events) if "ALERT" in each]), 2)
 
 
 def resources() -> dict[str, Any]:
