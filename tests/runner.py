@@ -25,7 +25,7 @@ from tests.servers.process import guard, new_folder
 from tests.servers.shared import Owner, Sharing
 from tests.trial import Results
 
-WORKERS = 4
+WORKERS = 5
 """Most tests wait most of the time: more of them than there are cores keep two cores busy."""
 SLOWEST = 15
 LIMIT_SECONDS = float(os.environ.get("CSS_TEST_LIMIT_SECONDS", "1800"))

@@ -174,7 +174,9 @@ class AsProcess(SynchronousTestCase):
         """All that is lost is restored, step by step on the screen; nothing is lost, also where the end comes soon."""
         run = self.run_demo()
         run.wait_for("in service")
-        ip = run.wait_for(r"runs on MCU 10\.1").split("MCU ")[1].split(",")[0]
+        run.type("create 早\n" * 8 + "create 末\ncreate 末\n")  # those that end by themselves are the oldest
+        e164 = run.wait_for("platform-a .*is asked for by .*: 末").split()[2]
+        ip = run.wait_for(f"{e164} .*runs on MCU").split("MCU ")[1].split(",")[0]
         run.type(f"kill-mcu {ip}\n")
         run.wait_for(f"MCU {ip} process 1 dies with [1-9]")
         run.wait_for(f"recovery begins: MCU {ip} process 1 disconnected")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.runner import judged, slowest, summary, trial_arguments
+from tests.runner import WORKERS, judged, slowest, summary, trial_arguments
 from tests.sources import ROOT
 from tests.trial import Results, mixed
 
@@ -90,11 +90,11 @@ class Judging(SynchronousTestCase):
         self.assertEqual(["trial ended with status 1 though no test failed"], problems)
 
     def test_arguments(self) -> None:
-        """All tests in four workers, unless the caller says otherwise."""
+        """All tests in so many workers, unless the caller says otherwise."""
         for given, expected in [
-            ([], ["--jobs=4", "tests"]),
-            (["tests.domain"], ["--jobs=4", "tests.domain"]),
-            (["--rterrors"], ["--jobs=4", "--rterrors", "tests"]),
+            ([], [f"--jobs={WORKERS}", "tests"]),
+            (["tests.domain"], [f"--jobs={WORKERS}", "tests.domain"]),
+            (["--rterrors"], [f"--jobs={WORKERS}", "--rterrors", "tests"]),
             (["-j4"], ["-j4", "tests"]),
             (["--debug", "tests.domain"], ["--debug", "tests.domain"]),
         ]:
