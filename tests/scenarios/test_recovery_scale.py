@@ -23,7 +23,7 @@ from tests.servers import servers
 USER = "u-crowd"
 VICTIM = "10.3.0.1"
 OTHERS = [f"10.3.0.{number}" for number in range(2, 7)]
-COUNT = scaled(100, 2000)
+COUNT = scaled(300, 2000)
 INSTANCES = 3
 MOST_SECONDS = 10.0
 """In which 95 % of what ran on a lost MCU is restored."""
