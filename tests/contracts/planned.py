@@ -69,8 +69,10 @@ class PlannedContract(StoreFixture):
         self.assertEqual(await self.walk(), set())
 
     def own(self: Any, into: list[bytes], empty: bool = False) -> Callable[[bytes], None]:
-        """What to listen with: a channel is that of all databases of a server, in which other tests publish too; an empty
-        payload is anybody's."""
+        """What to listen with: a channel is that of all databases of a server, where other tests publish too.
+
+        @param empty: what is empty is taken as well, whoever published it.
+        """
         mark = self.id().encode()
 
         def heard(payload: bytes) -> None:
