@@ -216,6 +216,7 @@ class LostMcuCases(RecoveryCase):
         (home,) = self.running()["0660000"]
         await self.hosts_[home].disconnect(tell=True)
         await self.eventually(lambda: self.state_of("0660000"), "")
+        await self.eventually(lambda: len(self.cm.notices("MAU_CM_RELEASECONF_NTF", "0660000")), 1)
         (notice,) = self.cm.notices("MAU_CM_RELEASECONF_NTF", "0660000")
         self.assertEqual(notice.fields["reason"], "lost")
         await self.ledger_says("mcu", 1)
